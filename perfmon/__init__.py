@@ -1,0 +1,1 @@
+"""Watches services for performance and proves it under load."""

@@ -1,0 +1,122 @@
+"""The catalogue: every family that perfmon exports, once.
+
+Families that all probes share and those of perfmon itself stand here; a kind declares its own in its
+file as `FAMILIES` (`perfmon.kinds.catalogue` gathers them), so a new kind needs no edit here.
+Names and units follow https://prometheus.io/docs/practices/naming/.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Type = Literal["gauge", "counter", "histogram"]
+
+LATENCY_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds in seconds; +Inf is implied. Twelve, since every bucket is a series per target."""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """One metric family. A counter's name ends in `_total`; a histogram's `_bucket _sum _count` are implied."""
+
+    name: str
+    type: Type
+    help: str
+    labels: tuple[str, ...] = ()  # its own, beside those of the target or sampler it is about
+    unit: Literal["seconds", "bytes", "ratio", ""] = ""
+
+
+# Labels of every probe series: probe, target, module, and the user's own.
+PROBE_FAMILIES = (
+    Family("probe_success", "gauge", "Whether the last run of the probe succeeded."),
+    Family("probe_duration_seconds", "gauge", "How long the last run of the probe took.", (), "seconds"),
+    Family("probe_timeout_seconds", "gauge", "The time the probe is given at most.", (), "seconds"),
+    Family("probe_dns_lookup_time_seconds", "gauge", "Time taken for the name look-up.", (), "seconds"),
+    Family("probe_ip_protocol", "gauge", "Whether the probe used IPv4 (4) or IPv6 (6)."),
+    Family("probe_ip_addr_hash", "gauge", "FNV-1a hash of the address probed; it changes when the address does."),
+    Family(
+        "probe_ssl_earliest_cert_expiry",
+        "gauge",
+        "When the first certificate of the chain that was sent expires, in Unix time.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "probe_ssl_last_chain_expiry_timestamp_seconds",
+        "gauge",
+        "When the last of the verified chains expires, in Unix time.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "probe_ssl_last_chain_info",
+        "gauge",
+        "Facts of the leaf certificate.",
+        ("fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"),
+    ),
+    Family("probe_tls_version_info", "gauge", "The TLS version used.", ("version",)),
+    Family("probe_failed_due_to_regex", "gauge", "Whether the probe failed because of a regular expression."),
+    Family(
+        "perfmon_probe_runs_total", "counter", "Runs of the probe by result and reason.", ("result", "reason")
+    ),
+    Family("perfmon_probe_latency_seconds", "histogram", "Duration of the probe's runs.", (), "seconds"),
+    Family("perfmon_probe_phase_seconds", "gauge", "Phases of the last run; they add up.", ("phase",), "seconds"),
+    Family(
+        "perfmon_probe_last_run_timestamp_seconds", "gauge", "When the probe last ran, in Unix time.", (), "seconds"
+    ),
+)
+
+# Labels of every sampler series: sampler, and the user's own.
+SAMPLER_FAMILIES = (
+    Family("perfmon_sampler_success", "gauge", "Whether the last reading of the sampler found what it looks for."),
+    Family("perfmon_sampler_runs_total", "counter", "Readings of the sampler by result.", ("result",)),
+    Family(
+        "perfmon_sampler_duration_seconds_total",
+        "counter",
+        "Time spent in the sampler: its own cost.",
+        (),
+        "seconds",
+    ),
+)
+
+# perfmon itself.
+SELF_FAMILIES = (
+    Family("perfmon_build_info", "gauge", "Version of perfmon and of Python.", ("version", "pythonversion")),
+    Family("perfmon_schedule_lateness_seconds", "histogram", "How late runs began, against the grid.", (), "seconds"),
+    Family(
+        "perfmon_schedule_skipped_total",
+        "counter",
+        "Due times at which nothing was run, by why: the last run was not over, or too many were in flight.",
+        ("why",),
+    ),
+    Family("perfmon_schedule_due_total", "counter", "Due times reached."),
+    Family("perfmon_probes_in_flight", "gauge", "Probes running now."),
+    Family("perfmon_loop_lag_seconds", "histogram", "How late the event loop's own heartbeat was.", (), "seconds"),
+    Family("perfmon_series", "gauge", "Series exported for targets and samplers."),
+    Family("perfmon_series_dropped_total", "counter", "Series not exported because the limit was reached."),
+    Family("perfmon_scrape_duration_seconds", "histogram", "Time to write the metrics page.", (), "seconds"),
+    Family("perfmon_defects_total", "counter", "Errors of perfmon's own, by where they were caught.", ("where",)),
+    Family("perfmon_clock_steps_total", "counter", "Steps of the machine's wall clock seen."),
+    Family("perfmon_config_last_reload_successful", "gauge", "Whether the last reading of the config succeeded."),
+    Family(
+        "perfmon_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the config was last read with success, in Unix time.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "perfmon_rule_evaluations_total", "counter", "Evaluations of the rule.", ("rule",)
+    ),
+    Family("perfmon_alerts", "gauge", "Alerts by state.", ("rule", "state")),
+    Family(
+        "perfmon_notifications_total",
+        "counter",
+        "Notifications by receiver and outcome: sent, retried, failed, dropped.",
+        ("receiver", "outcome"),
+    ),
+    Family("perfmon_notifications_queued", "gauge", "Notifications waiting to be sent.", ("receiver",)),
+    Family("perfmon_store_errors_total", "counter", "Writes to the state file that failed."),
+    Family("perfmon_store_lost_total", "counter", "Records dropped because the state file could not take them."),
+)
+
+FAMILIES = PROBE_FAMILIES + SAMPLER_FAMILIES + SELF_FAMILIES
