@@ -55,9 +55,7 @@ PROBE_FAMILIES = (
     ),
     Family("probe_tls_version_info", "gauge", "The TLS version used.", ("version",)),
     Family("probe_failed_due_to_regex", "gauge", "Whether the probe failed because of a regular expression."),
-    Family(
-        "perfmon_probe_runs_total", "counter", "Runs of the probe by result and reason.", ("result", "reason")
-    ),
+    Family("perfmon_probe_runs_total", "counter", "Runs of the probe by result and reason.", ("result", "reason")),
     Family("perfmon_probe_latency_seconds", "histogram", "Duration of the probe's runs.", (), "seconds"),
     Family("perfmon_probe_phase_seconds", "gauge", "Phases of the last run; they add up.", ("phase",), "seconds"),
     Family(
@@ -104,9 +102,7 @@ SELF_FAMILIES = (
         (),
         "seconds",
     ),
-    Family(
-        "perfmon_rule_evaluations_total", "counter", "Evaluations of the rule.", ("rule",)
-    ),
+    Family("perfmon_rule_evaluations_total", "counter", "Evaluations of the rule.", ("rule",)),
     Family("perfmon_alerts", "gauge", "Alerts by state.", ("rule", "state")),
     Family(
         "perfmon_notifications_total",

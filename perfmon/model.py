@@ -41,14 +41,10 @@ Reason = Literal[
 ]
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """Frozen, named by keyword, compared by content."""
-
-
 # ---------------------------------------------------------------- what is watched
 
 
-class Module(Value):
+class Module(msgspec.Struct, frozen=True, kw_only=True):
     """How to probe: a kind of probe with its settings. One module serves many targets."""
 
     name: str
@@ -57,7 +53,7 @@ class Module(Value):
     config: Any  # that kind's own `Config`
 
 
-class Target(Value):
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What to probe, and under which names the result is known."""
 
     probe: str  # the name of the check it belongs to
@@ -66,7 +62,7 @@ class Target(Value):
     labels: Labels = {}  # the user's own, exported on every series of this target
 
 
-class Check(Value):
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One target on a schedule: the unit that the daemon runs."""
 
     target: Target
@@ -86,7 +82,7 @@ class Check(Value):
         )
 
 
-class Sampler(Value):
+class Sampler(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of resources on a schedule."""
 
     name: str
@@ -104,7 +100,7 @@ class Sampler(Value):
 # ---------------------------------------------------------------- what was seen
 
 
-class Failure(Value):
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a target failed, in the closed vocabulary `reason` x `phase` and in words."""
 
     reason: Reason
@@ -113,7 +109,7 @@ class Failure(Value):
     evidence: Mapping[str, str] = {}  # "status": "503", "body": first bytes, "subject": ..., "not_after": ...
 
 
-class Measurement(Value):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a probe."""
 
     target: Target
@@ -130,7 +126,7 @@ class Measurement(Value):
         return self.failure is None
 
 
-class Sample(Value):
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One value read by a sampler. `name` is a family that the sampler's file declares."""
 
     name: str
@@ -138,8 +134,8 @@ class Sample(Value):
     labels: Labels = {}
 
 
-class Window(Value):
-    """The recent past of one series, as a condition sees it. `times` ascend; `times[i]` is when `values[i]` was taken."""
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """The recent past of one series, as a condition sees it; `values[i]` was taken at `times[i]`, ascending."""
 
     metric: str
     type: Literal["gauge", "counter", "flag"]  # a flag is 0 or 1 (a probe's `failed`)
@@ -161,7 +157,7 @@ class Window(Value):
 Level = Literal["ok", "warning", "critical", "no_data", "waiting"]
 
 
-class Verdict(Value):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a condition says of a window. `no_data` counts as broken; `waiting` leaves things as they are."""
 
     level: Level
@@ -178,7 +174,7 @@ class Verdict(Value):
         return self.level in ("warning", "critical", "no_data")
 
 
-class Rule(Value):
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What to demand of which series, and what to say when it does not hold."""
 
     name: str  # CamelCase by custom: it becomes the label `alertname`
@@ -196,7 +192,7 @@ class Rule(Value):
 AlertState = Literal["inactive", "pending", "firing"]
 
 
-class Alert(Value):
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One rule on one series. Its labels are its identity, here and in Alertmanager."""
 
     rule: str
@@ -211,7 +207,7 @@ class Alert(Value):
     annotations: Labels = {}
 
 
-class Receiver(Value):
+class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     """Where alerts go."""
 
     name: str

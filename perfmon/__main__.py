@@ -1,0 +1,5 @@
+"""`python -m perfmon` is the console script."""
+
+from perfmon.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The commands of perfmon, one a file: `perfmon foo-bar` is the click command `command` in foo_bar.py."""
