@@ -52,9 +52,11 @@ def quantile_interval(sorted_values: Sequence[float], q: float) -> Interval:
     enclose it. Thirty values have no upper bound for p95: one in five such samples lies below it altogether.
     """
     low, high = _ranks(len(sorted_values), q)
+    # At the rim of a tiny sample the interpolated quantile lies beyond its own bound; widening errs on the safe side.
+    middle = quantile(sorted_values, q)
     return (
-        None if low is None else sorted_values[low],
-        None if high is None else sorted_values[high],
+        None if low is None else min(sorted_values[low], middle),
+        None if high is None else max(sorted_values[high], middle),
     )
 
 
