@@ -1,0 +1,88 @@
+"""Texts that come by reference, `${env:NAME}` and `${file:PATH}`, and are never shown."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from perfmon.kinds import unknown
+from perfmon.units import quoted
+
+__all__ = ["References", "Secret", "has_reference"]
+
+MAX_FILE_BYTES = 64 << 10
+
+
+class Secret(str):
+    """A text for use, not for show: its `repr` is `<secret>`, and so is that of every struct that holds it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+class References(msgspec.Struct):
+    """Resolves references, and remembers what they stood for so that messages can be cleaned of it."""
+
+    env: Mapping[str, str]
+    seen: set[str] = msgspec.field(default_factory=set)
+
+    def resolve(self, text: str, folder: Path) -> str:
+        """The text with its references replaced: a Secret if there were any. `$${env:X}` is a literal `${env:X}`.
+
+        A relative path counts from `folder`. Raises ValueError with a sentence that holds no secret.
+        """
+        if "${" not in text:
+            return text
+        found = [match for match in _REFERENCE.finditer(text) if not match["escape"]]
+        resolved = _REFERENCE.sub(lambda match: match[0][1:] if match["escape"] else self._value(match, folder), text)
+        return Secret(resolved) if found else resolved
+
+    def mask(self, message: str) -> str:
+        """The message with everything that a reference stood for cut out, also where only its beginning is quoted."""
+        for value in sorted(self.seen, key=len, reverse=True):
+            for shape in (value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1]):
+                shown = next((n for n in range(len(shape), min(len(shape), 8) - 1, -1) if shape[:n] in message), 0)
+                message = message.replace(shape[:shown], "<secret>") if shown else message
+        return message
+
+    def _value(self, match: re.Match[str], folder: Path) -> str:
+        kind, name = match["kind"], match["name"]
+        if kind not in _KINDS:
+            raise ValueError(f"{quoted(match[0])}: {unknown(kind, _KINDS)}; `$$` begins a plain text")
+        value = self._variable(name) if kind == "env" else _content(folder / name)
+        if value:
+            self.seen.add(value)
+        return value
+
+    def _variable(self, name: str) -> str:
+        if name not in self.env:
+            raise ValueError(f"the environment variable {quoted(name)} is not set")
+        return self.env[name]
+
+
+def has_reference(text: str) -> bool:
+    """Whether a secret is asked for."""
+    return any(not match["escape"] for match in _REFERENCE.finditer(text))
+
+
+_KINDS = ("env", "file")
+_REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)\}")
+
+
+def _content(path: Path) -> str:
+    """A file's text without the newline that editors and `echo` put at its end."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        text = data.decode()
+    except OSError as error:
+        raise ValueError(f"the file {quoted(str(path))} cannot be read: {str(error.strerror).lower()}") from None
+    except ValueError:
+        # A null byte in the path, or bytes that are no text.
+        raise ValueError(f"the file {quoted(str(path))} cannot be read: not UTF-8 text") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"the file {quoted(str(path))} is larger than {MAX_FILE_BYTES >> 10} KiB")
+    return text.rstrip("\r\n")
