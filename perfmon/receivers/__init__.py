@@ -25,12 +25,14 @@ Kinds import no other kind; what they share lies below them, in `perfmon.post`.
 
 from typing import Literal
 
-from perfmon.model import Labels, Value
+import msgspec
+
+from perfmon.model import Labels
 
 __all__ = ["Notice", "fingerprint"]
 
 
-class Notice(Value):
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One alert as a receiver is told of it. It is about to leave the process, so its instants are Unix time."""
 
     labels: Labels  # the alert's identity
