@@ -1,0 +1,331 @@
+"""The web face of the daemon: the page, `/metrics`, `/probe`, health, reload, and the JSON behind the page.
+
+The routes know nothing of the daemon but `View`. Who may ask what is decided in `perfmon.monitor.guard`,
+how sockets are bound and closed in `perfmon.monitor.listen`.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from perfmon.errors import UsageError
+from perfmon.model import Module, Target
+from perfmon.monitor import guard
+from perfmon.monitor.listen import serve
+
+__all__ = ["Answer", "View", "app", "probe_timeout", "serve"]
+
+Json = dict[str, Any]
+Answer = tuple[bytes, Mapping[str, str]]  # a body and its headers, "Content-Type" among them
+
+
+class View(Protocol):
+    """What the daemon shows to the web. Calls that are not async answer at once, from what is there."""
+
+    @property
+    def probe_allow(self) -> Sequence[guard.Network]:
+        """Networks whose clients may use `/probe`; asked at each request, so that a reload is heeded."""
+        ...
+
+    def targets(self, minutes: int) -> Json:
+        """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
+        ...
+
+    def alerts(self) -> Json:
+        """The answer of `/api/v1/alerts`."""
+        ...
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the daemon does its work, and what it says of it: (True, "Healthy")."""
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the daemon has begun its work, and what it says of it."""
+        ...
+
+    def module(self, name: str) -> Module | None:
+        """The module of that name; None is answered with 400."""
+        ...
+
+    async def scrape(self, accept: str, accept_encoding: str) -> Answer:
+        """The metrics page, in the format and encoding that suit these two headers."""
+        ...
+
+    async def probe(self, target: Target, module: Module, *, timeout_s: float, debug: bool) -> Answer:
+        """One run of a probe on request, as blackbox_exporter answers it; cancelled when the client goes.
+
+        A UsageError is answered with 400 and its words.
+        """
+        ...
+
+    async def reload(self) -> Sequence[str]:
+        """Read the configuration anew; the problems that kept it from being taken, none when it was."""
+        ...
+
+    def defect(self, error: Exception) -> None:
+        """Log and count an error of perfmon's own; the client is told no more than that there was one."""
+        ...
+
+
+def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
+    """The ASGI application; the hosts of `listen` are names it may be called by."""
+    routes = [
+        Route("/", _static(_PAGE / "index.html")),
+        *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
+        Route("/metrics", _metrics),
+        Route("/probe", _probe),
+        Route("/-/healthy", _healthy),
+        Route("/-/ready", _ready),
+        Route("/-/reload", _reload, methods=["POST", "PUT"]),
+        Route("/api/v1/targets", _targets),
+        Route("/api/v1/alerts", _alerts),
+    ]
+    application = Starlette(
+        routes=routes,
+        middleware=[Middleware(_Envelope, view=view)],
+        exception_handlers={HTTPException: _http_error},
+    )
+    application.router.redirect_slashes = False  # it would redirect to whatever the Host header says
+    application.state.view = view
+    application.state.names = guard.own_names(listen)
+    return application
+
+
+def probe_timeout(module_timeout_s: float, header: str, offset_s: float = 0.5) -> float:
+    """Seconds that a probe on request may take: blackbox_exporter's rule.
+
+    `header` is X-Prometheus-Scrape-Timeout-Seconds, "" when it was not sent (120 s then); `offset_s` is
+    kept back for the answer's way. A module without a timeout of its own has 0. ValueError when the
+    header is no number of seconds.
+    """
+    scrape_s = _seconds(header) or 120.0
+    # A scraper in a hurry gets what fits into half its time; blackbox_exporter would exceed it or time out at once.
+    most_s = scrape_s - offset_s if scrape_s > offset_s else scrape_s / 2
+    return min(module_timeout_s, most_s) if module_timeout_s > 0 else most_s
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+async def _metrics(request: Request) -> Response:
+    headers = request.headers
+    body, own = await _view(request).scrape(headers.get("accept", ""), headers.get("accept-encoding", ""))
+    return Response(body, headers=own)
+
+
+async def _probe(request: Request) -> Response:
+    view = _view(request)
+    client = request.client.host if request.client else ""
+    _refuse(guard.client_objection(client, view.probe_allow))
+    _refuse(guard.host_objection(request, request.app.state.names))
+    _refuse(guard.reader_objection(request))
+    name = _parameter(request, "module") or "http_2xx"
+    module = view.module(name)
+    if module is None:
+        return _words(400, f"Unknown module {json.dumps(name, ensure_ascii=False)}")
+    try:
+        timeout_s = probe_timeout(module.timeout_s, request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
+    except ValueError as error:
+        return _words(500, f"Failed to parse timeout from Prometheus header: {error}")
+    address = _parameter(request, "target")
+    if not address:
+        return _words(400, "Target parameter is missing")
+    target = Target(probe="", address=address, hostname=_parameter(request, "hostname"))
+    debug = _parameter(request, "debug") == "true"
+    return await _answer_while_connected(request, view.probe(target, module, timeout_s=timeout_s, debug=debug))
+
+
+async def _answer_while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -> Response:
+    try:
+        answer = await _while_connected(request, work)
+    except UsageError as error:
+        return _words(400, str(error))
+    if answer is None:
+        return Response(status_code=499)  # nobody is there to read it
+    body, headers = answer
+    return Response(body, headers=headers)
+
+
+async def _healthy(request: Request) -> Response:
+    return _health(*_view(request).healthy())
+
+
+async def _ready(request: Request) -> Response:
+    return _health(*_view(request).ready())
+
+
+def _health(fine: bool, words: str) -> Response:  # noqa: FBT001 - unpacked from the pair
+    return _words(200 if fine else 503, words)
+
+
+async def _reload(request: Request) -> Response:
+    _refuse(guard.host_objection(request, request.app.state.names))
+    _refuse(guard.writer_objection(request))
+    problems = await _view(request).reload()
+    if problems:
+        return _words(500, "failed to reload config:\n" + "\n".join(problems))
+    return Response()
+
+
+async def _targets(request: Request) -> Response:
+    text = _parameter(request, "minutes") or "60"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 60):
+        return _words(400, f'parameter "minutes" must be 1 to 60, not {json.dumps(text[:20])}')
+    return _json(_view(request).targets(int(text)))
+
+
+async def _alerts(request: Request) -> Response:
+    return _json(_view(request).alerts())
+
+
+# ---------------------------------------------------------------- the page's files
+
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def _static(file: Path) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """A handler that sends one file, or 304 to a browser that has it as it is."""
+    body = file.read_bytes()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+    # no-cache: kept, but asked for again each time, so an upgrade of perfmon shows at once.
+    headers = {"Cache-Control": "no-cache", "ETag": etag, "Content-Type": _TYPES[file.suffix]}
+
+    async def send(request: Request) -> Response:
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers)
+
+    return send
+
+
+# ---------------------------------------------------------------- around every answer
+
+_ALWAYS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_UNLESS_SET = {"Cache-Control": "no-store"}
+
+
+class _Envelope:
+    """Puts the security headers on every answer, and turns an error of ours into one that tells nothing."""
+
+    def __init__(self, application: ASGIApp, view: View) -> None:
+        self._application = application
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = _with_headers(message["headers"])
+            await send(message)
+
+        try:
+            await self._application(scope, receive, send_with_headers)
+        except Exception as error:
+            self._view.defect(error)
+            if started:
+                raise  # half an answer must not look like a whole one: the server closes the connection
+            await _words(500, "perfmon failed to answer; its log says why")(scope, receive, send_with_headers)
+
+
+def _with_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    there = {name for name, _ in headers}
+    extra = _ALWAYS | {name: value for name, value in _UNLESS_SET.items() if name.lower().encode() not in there}
+    return [*headers, *((name.lower().encode(), value.encode()) for name, value in extra.items())]
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = error.headers or {}
+    words = error.detail
+    if error.status_code == 404:
+        words = f"there is nothing at {request.url.path}"
+    elif error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        words = "This endpoint requires a POST request." if "POST" in allowed else f"only {allowed} is answered here"
+    return _words(error.status_code, words, headers)
+
+
+# ---------------------------------------------------------------- small pieces
+
+_Result = TypeVar("_Result")
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """The result of `work`; None when the client went first: the work is cancelled then, and over."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(request.receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # the body, which nobody wants
+
+
+def _refuse(objection: str) -> None:
+    if objection:
+        raise HTTPException(403, objection)
+
+
+def _view(request: Request) -> View:
+    view: View = request.app.state.view
+    return view
+
+
+def _parameter(request: Request, name: str) -> str:
+    """The first value of a query parameter, as Go's `Get` has it; Starlette's own `get` has the last."""
+    return next(iter(request.query_params.getlist(name)), "")
+
+
+def _seconds(header: str) -> float:
+    try:
+        seconds = float(header or 0)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{json.dumps(header)} is not a number of seconds")
+    return seconds
+
+
+def _words(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(text + "\n", status, dict(headers or {}), media_type="text/plain")
+
+
+def _json(value: Json) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

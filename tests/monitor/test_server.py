@@ -1,0 +1,282 @@
+"""The routes of the web face over real sockets; the daemon behind it is a hand-written `View`."""
+
+import asyncio
+import json
+import socket
+import time
+
+import pytest
+import pytest_asyncio
+from web_face import FakeView, connection, pick, request, until
+
+from perfmon.monitor.server import app, serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server():
+    """One server for all tests of this file: its address and its view."""
+    view = FakeView()
+    async with serve(app(view, listen=["perfmon.internal:10737"]), ["127.0.0.1:0"]) as (address,):
+        yield address, view
+
+
+@pytest.fixture
+def view(server):
+    """The server's view, as new."""
+    server[1].__init__()
+    return server[1]
+
+
+@pytest.fixture
+def ask(server, view):
+    """Send one request; (status, headers, body)."""
+    address, _ = server
+
+    async def send(path, method="GET", **headers):
+        return await request(address, path, method=method, headers=headers)
+
+    return send
+
+
+# ---------------------------------------------------------------- /probe
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "Target parameter is missing\n"),
+        ("?target=", "Target parameter is missing\n"),
+        ("?module=nope", 'Unknown module "nope"\n'),
+        ("?module=no%22p%0ae&target=x", 'Unknown module "no\\"p\\ne"\n'),
+        ("?target=conflict&hostname=b", "host header defined both in module configuration (a) and with URL-parameter 'hostname' (b)\n"),
+    ],
+)  # fmt: skip
+async def test_probe_refuses_bad_parameters_in_the_words_of_blackbox_exporter(ask, query, expected):
+    status, _, body = await ask("/probe" + query)
+
+    assert (400, expected) == (status, body)
+
+
+async def test_probe_of_a_failing_target_is_answered_with_200(ask):
+    status, headers, body = await ask("/probe?target=127.0.0.1:1")
+
+    assert (200, "probe_success 0\n") == (status, body)
+    assert "text/plain; version=0.0.4; charset=utf-8" == headers["content-type"]
+
+
+async def test_probe_hands_on_its_parameters_decoded_once_and_the_first_of_each(ask, view):
+    await ask("/probe?target=http%3A%2F%2Fa%2F%253A%3Fq%3D1&target=b&module=slow&hostname=shop.example&debug=true")
+
+    assert [("http://a/%3A?q=1", "shop.example", "slow", 20.0, True)] == view.probed
+
+
+async def test_probe_keeps_to_the_scrape_timeout(ask, view):
+    await ask("/probe?target=a", X_Prometheus_Scrape_Timeout_Seconds="1")
+
+    assert [("a", "", "http_2xx", 0.5, False)] == view.probed
+
+
+async def test_a_scrape_timeout_that_cannot_be_read_is_a_500_as_in_blackbox_exporter(ask):
+    status, _, body = await ask("/probe?target=a", X_Prometheus_Scrape_Timeout_Seconds="abc")
+
+    assert (500, 'Failed to parse timeout from Prometheus header: "abc" is not a number of seconds\n') == (status, body)
+
+
+async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server, view):
+    address, _ = server
+    view.probe_seconds = 30
+    before = asyncio.all_tasks()
+    async with connection(address) as (_, writer):
+        writer.write(f"GET /probe?target=a HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        await until(lambda: view.probed)
+    left_at = time.monotonic()
+    await until(lambda: view.cancelled_at)
+    await until(lambda: asyncio.all_tasks() <= before)
+
+    assert view.cancelled_at - left_at < 0.1
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example"]
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/probe?target=a"), ("POST", "/-/reload")])
+async def test_a_rebound_dns_name_can_neither_probe_nor_reload(ask, view, host, method, path):
+    status, _, body = await ask(path, method=method, Host=host)
+
+    expected = f'host "{host.partition(":")[0]}" is not a name of this address; call it as localhost or 127.0.0.1\n'
+    assert (403, expected) == (status, body)
+    assert ([], 0) == (view.probed, view.reloads)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:10737",
+        "127.0.0.1:10737",
+        "[::1]:10737",
+        "a.localhost",
+        "perfmon.internal:10737",
+        socket.gethostname(),
+    ],
+)
+async def test_names_of_this_machine_may_probe(ask, host):  # fmt: skip
+    status, _, _ = await ask("/probe?target=a", Host=host)
+
+    assert 200 == status
+
+
+async def test_a_page_of_another_site_cannot_make_a_browser_probe(ask, view):
+    status, _, body = await ask("/probe?target=a", Sec_Fetch_Site="cross-site")
+
+    assert (403, "refused: a page of another site asked for it\n") == (status, body)
+    assert [] == view.probed
+
+
+# ---------------------------------------------------------------- health and reload
+
+
+async def test_health_and_readiness_say_so(ask, view):
+    assert [(200, "Healthy\n"), (200, "Healthy\n")] == [pick(await ask(p)) for p in ("/-/healthy", "/-/ready")]
+
+    view.health = (False, "no run for 60 s")
+
+    assert (503, "no run for 60 s\n") == pick(await ask("/-/healthy"))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_reload_reads_the_configuration_anew(ask, view, method):
+    assert (200, "") == pick(await ask("/-/reload", method=method))
+    assert 1 == view.reloads
+
+
+async def test_a_reload_that_fails_tells_every_problem(ask, view):
+    view.problems = ["perfmon.yml:3: probes[0].interval: must be a duration", "perfmon.yml:9: rules: must be a list"]
+
+    status, headers, body = await ask("/-/reload", method="POST")
+
+    assert 500 == status
+    assert "text/plain; charset=utf-8" == headers["content-type"]
+    assert "failed to reload config:\n" + "\n".join(view.problems) + "\n" == body
+
+
+async def test_reload_by_get_is_refused(ask, view):
+    status, headers, body = await ask("/-/reload")
+
+    assert (405, "This endpoint requires a POST request.\n") == (status, body)
+    assert {"POST", "PUT"} == set(headers["allow"].split(", "))
+    assert 0 == view.reloads
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:3000"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ],
+)
+async def test_a_page_of_another_origin_cannot_reload(ask, view, headers):
+    status, _, body = await ask("/-/reload", method="POST", **headers)
+
+    assert 403 == status
+    assert body.startswith("refused: ")
+    assert 0 == view.reloads
+
+
+async def test_a_page_of_its_own_origin_can_reload(server, ask, view):
+    status, _, _ = await ask("/-/reload", method="POST", Origin=f"http://{server[0]}", Sec_Fetch_Site="same-origin")
+
+    assert (200, 1) == (status, view.reloads)
+
+
+# ---------------------------------------------------------------- metrics, JSON, files
+
+
+async def test_metrics_are_what_the_view_makes_of_the_headers(ask):
+    status, headers, body = await ask("/metrics", Accept="application/openmetrics-text", Accept_Encoding="gzip")
+
+    assert (200, "# application/openmetrics-text gzip\n") == (status, body)
+    assert ("text/plain; version=0.0.4", "no-store") == (headers["content-type"], headers["cache-control"])
+
+
+async def test_targets_can_be_asked_with_less_history(ask, view):
+    status, headers, body = await ask("/api/v1/targets?minutes=3")
+    await ask("/api/v1/targets")
+
+    assert (200, "application/json") == (status, headers["content-type"])
+    assert 1.5 == json.loads(body)["now"]
+    assert [3, 60] == view.asked_minutes
+
+
+@pytest.mark.parametrize("minutes", ["0", "61", "x", "-1", "%C2%B2", "99999999999999999999999"])
+async def test_an_impossible_history_is_refused(ask, view, minutes):
+    status, _, body = await ask(f"/api/v1/targets?minutes={minutes}")
+
+    assert 400 == status
+    assert body.startswith('parameter "minutes" must be 1 to 60, not "')
+    assert [] == view.asked_minutes
+
+
+async def test_alerts_are_json(ask):
+    assert (200, '{"now":1.5,"alerts":[]}') == pick(await ask("/api/v1/alerts"))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/page/page.css", "text/css; charset=utf-8"),
+        ("/page/page.js", "text/javascript; charset=utf-8"),
+        ("/page/icon.svg", "image/svg+xml"),
+    ],
+)
+async def test_a_file_of_the_page_is_sent_once_and_then_known(ask, path, kind):
+    status, headers, body = await ask(path)
+    again = await ask(path, If_None_Match=headers["etag"])
+
+    assert (200, kind, "no-cache") == (status, headers["content-type"], headers["cache-control"])
+    assert len(body) > 100
+    assert (304, "") == pick(again)
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/../server.py", "/page/%2e%2e/server.py", "/page/..%2fserver.py", "/page/", "/page/__init__.py", "/x", "/metrics/"]
+)  # fmt: skip
+async def test_nothing_else_is_there(ask, path):
+    status, headers, body = await ask(path)
+
+    assert 404 == status
+    assert body.startswith("there is nothing at /")
+    assert "text/plain; charset=utf-8" == headers["content-type"]
+
+
+# ---------------------------------------------------------------- security and bounds
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/probe", "/-/healthy", "/-/reload", "/api/v1/alerts", "/nothing", "/page/page.js"]
+)
+async def test_every_answer_has_the_security_headers(ask, view, path):  # fmt: skip
+    view.error = RuntimeError("inner detail")
+
+    _, headers, _ = await ask(path)
+
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert ("nosniff", "no-referrer") == (headers["x-content-type-options"], headers["referrer-policy"])
+    assert "server" not in headers
+
+
+async def test_a_defect_is_reported_inside_and_not_told_outside(ask, view, caplog):
+    view.error = RuntimeError("inner detail")
+
+    status, _, body = await ask("/api/v1/alerts")
+
+    assert (500, "perfmon failed to answer; its log says why\n") == (status, body)
+    assert [view.error] == view.defects
+    assert [] == caplog.records

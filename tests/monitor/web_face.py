@@ -1,0 +1,112 @@
+"""What the tests of the web face share: a hand-written daemon behind it, and a client that hides nothing."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+
+from perfmon.errors import UsageError
+from perfmon.model import Module
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+class FakeView:
+    """A daemon with two modules that answers as it was told."""
+
+    def __init__(self):
+        self.probe_allow = LOOPBACK
+        self.health = (True, "Healthy")
+        self.problems = []
+        self.probed = []
+        self.defects = []
+        self.reloads = 0
+        self.asked_minutes = []
+        self.probe_seconds = 0.0
+        self.cancelled_at = None
+        self.error = None
+
+    def targets(self, minutes):
+        self.asked_minutes.append(minutes)
+        return {"now": 1.5, "version": "1", "started_at": 1.0, "probes": [], "samplers": []}
+
+    def alerts(self):
+        if self.error:
+            raise self.error
+        return {"now": 1.5, "alerts": []}
+
+    def healthy(self):
+        return self.health
+
+    def ready(self):
+        return self.health
+
+    def module(self, name):
+        return {
+            "http_2xx": Module(name="http_2xx", kind="http", timeout_s=5.0, config=None),
+            "slow": Module(name="slow", kind="tcp", timeout_s=20.0, config=None),
+        }.get(name)
+
+    async def scrape(self, accept, accept_encoding):
+        return f"# {accept} {accept_encoding}\n".encode(), {"Content-Type": "text/plain; version=0.0.4"}
+
+    async def probe(self, target, module, *, timeout_s, debug):
+        self.probed.append((target.address, target.hostname, module.name, timeout_s, debug))
+        if target.address == "conflict":
+            raise UsageError(
+                "host header defined both in module configuration (a) and with URL-parameter 'hostname' (b)"
+            )
+        try:
+            await asyncio.sleep(self.probe_seconds)
+        except asyncio.CancelledError:
+            self.cancelled_at = time.monotonic()
+            raise
+        return b"probe_success 0\n", {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+    async def reload(self):
+        self.reloads += 1
+        return self.problems
+
+    def defect(self, error):
+        self.defects.append(error)
+
+
+async def request(address, path, *, method="GET", body=b"", headers=None):
+    fields = {"Host": address, "Connection": "close"} | {k.replace("_", "-"): v for k, v in (headers or {}).items()}
+    if body:
+        fields["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return parse(await exchange(address, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body))
+
+
+async def exchange(address, raw):
+    async with connection(address) as (reader, writer):
+        writer.write(raw)
+        return await asyncio.wait_for(reader.read(), 5)
+
+
+@asynccontextmanager
+async def connection(address):
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def parse(raw):
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *fields = head.decode().split("\r\n")
+    return int(status.split()[1]), {k.lower(): v for k, _, v in (f.partition(": ") for f in fields)}, body.decode()
+
+
+def pick(answer):
+    return answer[0], answer[2]
+
+
+async def until(condition, within_s=2.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        await asyncio.sleep(0.005)
