@@ -57,11 +57,13 @@ async def test_a_client_that_does_not_read_its_answer_is_cut(view):
         return bytes(20_000_000), {"Content-Type": "text/plain"}
 
     view.scrape = endless
-    async with serve(app(view), ["127.0.0.1:0"], Bounds(keep_alive_s=1)) as (address,):
-        async with connection(address) as (reader, writer):
-            writer.write(f"GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-            await asyncio.sleep(1.3)  # the reader stops at its limit, the kernel's buffers fill
-            assert await read_to_the_end(reader) < 20_000_000
+    async with (
+        serve(app(view), ["127.0.0.1:0"], Bounds(keep_alive_s=1)) as (address,),
+        connection(address) as (reader, writer),
+    ):
+        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        await asyncio.sleep(1.3)  # the reader stops at its limit, the kernel's buffers fill
+        assert await read_to_the_end(reader) < 20_000_000
 
 
 async def read_to_the_end(reader):
