@@ -218,7 +218,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- facts
 
 
-def fact_key(name: str, **labels: str) -> str:
+def fact_key(name: str, /, **labels: str) -> str:
     """The key of a fact: its family, and its own labels as the exposition format writes them.
 
     >>> fact_key("probe_http_duration_seconds", phase="tls")

@@ -1,0 +1,64 @@
+"""What perfmon says of itself: one instrument for each family of `metrics.SELF_FAMILIES`.
+
+prometheus-client's, in a registry of their own: instruments are asked by name in the code
+(`instruments.lateness.observe(s)`), so a typo is a type error and not a new series.
+"""
+
+import platform
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.samples import Sample
+
+from perfmon import __version__
+from perfmon.metrics import LATENCY_BUCKETS_S, SELF_FAMILIES, Family
+
+__all__ = ["Instruments"]
+
+_FAMILIES = {family.name: family for family in SELF_FAMILIES}
+
+
+class Instruments:
+    """The daemon's own gauges, counters and histograms. Label values go in the order of the catalogue."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.build_info = self._gauge("perfmon_build_info")
+        self.lateness = self._histogram("perfmon_schedule_lateness_seconds")
+        self.skipped = self._counter("perfmon_schedule_skipped_total")
+        self.due = self._counter("perfmon_schedule_due_total")
+        self.in_flight = self._gauge("perfmon_probes_in_flight")
+        self.loop_lag = self._histogram("perfmon_loop_lag_seconds")
+        self.series = self._gauge("perfmon_series")
+        self.series_dropped = self._counter("perfmon_series_dropped_total")
+        self.scrape_duration = self._histogram("perfmon_scrape_duration_seconds")
+        self.defects = self._counter("perfmon_defects_total")
+        self.clock_steps = self._counter("perfmon_clock_steps_total")
+        self.reload_successful = self._gauge("perfmon_config_last_reload_successful")
+        self.reload_success_timestamp = self._gauge("perfmon_config_last_reload_success_timestamp_seconds")
+        self.rule_evaluations = self._counter("perfmon_rule_evaluations_total")
+        self.alerts = self._gauge("perfmon_alerts")
+        self.notifications = self._counter("perfmon_notifications_total")
+        self.notifications_queued = self._gauge("perfmon_notifications_queued")
+        self.store_errors = self._counter("perfmon_store_errors_total")
+        self.store_lost = self._counter("perfmon_store_lost_total")
+
+        self.build_info.labels(__version__, platform.python_version()).set(1)
+
+    def collect(self) -> Iterator[tuple[Family, list[Sample]]]:
+        """What the instruments say now, without the `_created` series, which would double them."""
+        for metric in self.registry.collect():
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            yield _FAMILIES[name], [sample for sample in metric.samples if not sample.name.endswith("_created")]
+
+    def _counter(self, name: str) -> Counter:
+        family = _FAMILIES[name]
+        return Counter(name, family.help, family.labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        family = _FAMILIES[name]
+        return Gauge(name, family.help, family.labels, registry=self.registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        family = _FAMILIES[name]
+        return Histogram(name, family.help, family.labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)
