@@ -51,8 +51,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def post(url: str, body: Any, http: Http) -> None:
     """POST `body` as JSON and return when the answer is a 2xx. Follows no redirect, reads no more than a first line.
 
-    Raises PassingError for what may heal (no connection, a timeout, a 5xx, 408, 425, 429) and PermanentError for the
-    rest: another 4xx, a redirect, an address or a certificate file that cannot be.
+    Raises PassingError for what may heal (no connection, a timeout, a 5xx, 408, 425, 429, a missing certificate file)
+    and PermanentError for the rest: another 4xx, a redirect, an address that cannot be.
     """
     place = origin(url)
     try:
@@ -69,8 +69,8 @@ def post(url: str, body: Any, http: Http) -> None:
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise PermanentError(f"{place}: the request cannot be sent: {type(error).__name__}") from None
     except OSError as error:
-        # requests looks for the certificate files before it connects, and says so with a bare OSError.
-        raise PermanentError(f"{place}: {_secretless(str(error), _secrets(url, http))}") from None
+        # requests looks for the certificate files before it connects; one that is being renewed may be gone for a moment.
+        raise PassingError(f"{place}: {_secretless(str(error), _secrets(url, http))}") from None
 
 
 def check_url(url: str, path: str) -> Iterable[tuple[str, str]]:

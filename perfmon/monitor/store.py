@@ -1,0 +1,457 @@
+"""What must outlive the daemon: alert states, notifications not yet delivered, the last minutes of each series.
+
+One SQLite file (WAL), written by one thread. Nobody waits for the disk: `put_*` change memory, the thread writes what
+changed, and what it cannot write it keeps and tries again, so a disk that was full for an hour leaves no gap in the
+alerts: they are last-write-wins by identity, so what waits is never more than there are alerts. Minutes wait up to a
+bound, then the oldest are dropped and counted. Instants are monotonic here and Unix time in the file.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from perfmon.clock import Clock, from_wall, to_wall
+from perfmon.model import Alert
+from perfmon.receivers import Notice, fingerprint
+
+__all__ = ["MinuteRow", "Store"]
+
+MINUTES_KEPT_S = 2 * 3600.0
+MINUTES_WAITING = 20_000
+RETRY_S = 5.0
+HEARTBEAT_S = 30.0
+
+T = TypeVar("T")
+
+
+class MinuteRow(NamedTuple):
+    """One minute of one series, in whatever numbers its owner needs to draw it again."""
+
+    series: str
+    start: float  # Unix time
+    values: Sequence[float | None]
+
+
+class Store:
+    """The state file; `path` "" keeps nothing. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock,
+        on_error: Callable[[], None] = lambda: None,
+        on_lost: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """Open or create the file. One that cannot be used is no exception: it is logged, and tried again."""
+        self._on_error = on_error
+        self._on_lost = on_lost
+        self._log = structlog.get_logger("perfmon.store").bind(path=str(path))
+        self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
+        self._walls = _Walls(clock)
+        self._kept: dict[_Key, bytes] = {}  # alerts and outbox, as they are
+        self._unsaved: dict[_Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
+        self._minutes: dict[_Key, bytes | None] = {}  # what of the minutes it does not know yet
+        self._receipts: list[threading.Event] = []
+        self._restored: list[Alert] = []
+        self._unwatched_s = 0.0
+        self._failing = False
+        self._closing = False
+        self._lost = 0  # since the file began to fail
+        self._thread = threading.Thread(target=self._run, name="perfmon-store", daemon=True)
+        self._file = _File(Path(path), clock, self._log) if path else None
+        if self._file is not None:
+            self._begin(self._file)
+            self._thread.start()
+
+    def put_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Remember alerts as they are now."""
+        with self.together():
+            for alert in alerts:
+                self._put(_alert_key(alert), msgspec.json.encode(self._walls.outward(alert)))
+
+    def forget_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Remember them no longer."""
+        with self.together():
+            for alert in alerts:
+                self._walls.forget(alert)
+                self._put(_alert_key(alert), None)
+
+    def alerts(self) -> list[Alert]:
+        """Those that a former life of the daemon left behind."""
+        return list(self._restored)
+
+    def unwatched_s(self) -> float:
+        """Seconds from the last sign of that former life to the start of this one; 0 when there was none."""
+        return self._unwatched_s
+
+    def wall(self, alert: Alert, instant: float) -> float:
+        """Unix time of one of the alert's instants: the same number each time, also after a restart.
+
+        The wall clock is corrected all the time, and Alertmanager knows an episode by when it began.
+        """
+        with self._changed:
+            return self._walls.wall(alert, instant)
+
+    def put_outbox(self, receiver: str, identity: str, notices: Sequence[Notice]) -> None:
+        """Remember what a receiver has yet to hear of one alert, in order; nothing when it knows all."""
+        with self.together():
+            self._put(("outbox", receiver, identity), msgspec.json.encode(notices) if notices else None)
+
+    def outbox(self) -> dict[str, list[Notice]]:
+        """What each receiver has yet to hear."""
+        found: dict[str, list[Notice]] = {}
+        with self._changed:
+            for (table, receiver, _), row in self._kept.items():
+                if table == "outbox":
+                    found.setdefault(receiver, []).extend(self._decode(row, list[Notice]) or [])
+        return found
+
+    def put_minutes(self, rows: Iterable[MinuteRow]) -> None:
+        """Remember minutes; the same minute of a series again replaces it."""
+        if self._file is None:
+            return
+        with self._changed:
+            for row in rows:
+                self._minutes[("minutes", row.series, row.start)] = msgspec.json.encode(row.values)
+            self._drop_oldest_minutes()
+            self._changed.notify_all()
+
+    def minutes(self, since: float) -> list[MinuteRow]:
+        """Minutes in the file that began at Unix time `since` or later, oldest first."""
+        if self._file is None:
+            return []
+        try:
+            rows = self._file.minutes(since)
+        except (sqlite3.Error, OSError) as error:
+            self._log.warning("minutes cannot be read", error=str(error))
+            return []
+        values = ((series, start, self._decode(row, list[float | None])) for series, start, row in rows)
+        return [MinuteRow(series, start, found) for series, start, found in values if found is not None]
+
+    @contextmanager
+    def together(self) -> Iterator[threading.Event]:
+        """What is put inside goes into one transaction. The event is set once that is written, or cannot be.
+
+        Another lock may be taken inside, never around it.
+        """
+        receipt = threading.Event()
+        with self._changed:
+            yield receipt
+            if self._file is None or self._failing or self._closing:
+                receipt.set()
+            else:
+                self._receipts.append(receipt)
+                self._changed.notify_all()
+
+    def close(self, deadline_s: float = 5.0) -> bool:
+        """Write what is left and close the file; False when that was not done in time."""
+        if self._file is None:
+            return True
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(deadline_s)
+        with self._changed:
+            saved = not self._thread.is_alive() and not self._unsaved and not self._minutes
+        if not saved:
+            self._log.warning("state was not written completely before the end")
+        return saved
+
+    # ------------------------------------------------------------ memory
+
+    def _begin(self, file: "_File") -> None:
+        try:
+            file.connect()
+            self._kept, alive_at = file.load()
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error, {})
+            return
+        self._unwatched_s = self._walls.since(alive_at)
+        stored = [self._decode(row, Alert) for key, row in self._kept.items() if key[0] == "alerts"]
+        self._restored = [self._walls.inward(alert) for alert in stored if alert is not None]
+
+    def _put(self, key: "_Key", row: bytes | None) -> None:
+        if self._file is None:
+            return
+        self._unsaved[key] = row
+        if row is None:
+            self._kept.pop(key, None)
+        else:
+            self._kept[key] = row
+
+    def _drop_oldest_minutes(self) -> None:
+        excess = len(self._minutes) - MINUTES_WAITING
+        for key in list(self._minutes)[: max(0, excess)]:
+            del self._minutes[key]
+        if excess > 0:
+            self._lost += excess
+            self._on_lost(excess)
+
+    def _decode(self, row: bytes, type_: type[T]) -> T | None:
+        try:
+            return msgspec.json.decode(row, type=type_)
+        except msgspec.DecodeError as error:
+            self._log.warning("a record of the state file is not understood and left out", error=str(error))
+            return None
+
+    # ------------------------------------------------------------ the writing thread
+
+    def _run(self) -> None:
+        assert self._file is not None, "the thread is started only with a file"
+        over = False
+        while not over:
+            with self._changed:
+                self._changed.wait_for(self._due, RETRY_S if self._failing else HEARTBEAT_S)
+                over = self._closing
+                batch = self._unsaved | self._minutes
+                receipts = self._receipts
+                self._unsaved, self._minutes, self._receipts = {}, {}, []
+            self._save(self._file, batch)
+            for receipt in receipts:
+                receipt.set()
+        self._file.close()
+
+    def _due(self) -> bool:
+        return self._closing or (not self._failing and bool(self._unsaved or self._minutes))
+
+    def _save(self, file: "_File", batch: "_Rows") -> None:
+        try:
+            if file.connect():
+                # A file that was not there before knows nothing of what the lost one had.
+                with self._changed:
+                    batch = self._kept | batch
+            file.save(batch)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error, batch)
+            return
+        if self._failing:
+            self._recover()
+
+    def _fail(self, error: Exception, batch: "_Rows") -> None:
+        self._on_error()
+        with self._changed:
+            self._unsaved = {key: row for key, row in batch.items() if key[0] != "minutes"} | self._unsaved
+            self._minutes = {key: row for key, row in batch.items() if key[0] == "minutes"} | self._minutes
+            self._drop_oldest_minutes()
+            first, self._failing = not self._failing, True
+            for receipt in self._receipts:
+                receipt.set()
+            self._receipts = []
+        if first:
+            self._log.error("state file cannot be written, perfmon goes on without it", error=str(error))
+
+    def _recover(self) -> None:
+        with self._changed:
+            self._failing = False
+            lost, self._lost = self._lost, 0
+        self._log.info("state file is written again", minutes_lost=lost)
+
+
+_Key = tuple[str, str, str | float]  # table, series or receiver, fingerprint or start
+_Rows = dict[_Key, bytes | None]
+
+_INSTANTS = ("active_at", "broken_at", "resolved_at", "fired_at")
+
+
+def _alert_key(alert: Alert) -> _Key:
+    return ("alerts", alert.series, fingerprint(alert.labels))
+
+
+class _Walls:
+    """The Unix times of alerts' instants, each made once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[_Key, dict[float, float]] = {}  # alert -> instant -> Unix time
+
+    def wall(self, alert: Alert, instant: float) -> float:
+        known = self._known.setdefault(_alert_key(alert), {})
+        if instant not in known:
+            known[instant] = to_wall(self._clock, instant)
+        return known[instant]
+
+    def outward(self, alert: Alert) -> Alert:
+        """The alert in Unix time; instants that it no longer has are forgotten."""
+        walls = {at: self.wall(alert, at) for name in _INSTANTS if (at := getattr(alert, name)) is not None}
+        self._known[_alert_key(alert)] = walls
+        return _shift(alert, walls.__getitem__)
+
+    def inward(self, stored: Alert) -> Alert:
+        """The alert in monotonic instants; what lies ahead, since the clock was set back, is taken for now."""
+        alert = _shift(stored, lambda wall: min(from_wall(self._clock, wall), self._clock.monotonic()))
+        pairs = [(getattr(alert, name), getattr(stored, name)) for name in _INSTANTS]
+        self._known[_alert_key(alert)] = {instant: wall for instant, wall in pairs if wall is not None}
+        return alert
+
+    def forget(self, alert: Alert) -> None:
+        self._known.pop(_alert_key(alert), None)
+
+    def since(self, wall: float | None) -> float:
+        return 0.0 if wall is None else max(0.0, self._clock.wall() - wall)
+
+
+def _shift(alert: Alert, clock: Callable[[float], float]) -> Alert:
+    times = {name: clock(at) for name in _INSTANTS if (at := getattr(alert, name)) is not None}
+    return replace(alert, **times)
+
+
+class _File:
+    """The SQLite file: opened, migrated, set aside when it is none. Raises sqlite3.Error and OSError."""
+
+    def __init__(self, path: Path, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._path = path
+        self._clock = clock
+        self._log = log
+        self._db: sqlite3.Connection | None = None
+
+    def connect(self) -> bool:
+        """Make sure that the file is open; True when it is a new one. A corrupt one is set aside."""
+        if self._db is not None:
+            return False
+        try:
+            return self._begin()
+        except sqlite3.Error as error:
+            if not _is_corrupt(error):
+                raise
+        return self._begin()  # in the place of the one that was set aside
+
+    def load(self) -> tuple[dict[_Key, bytes], float | None]:
+        """Alerts and outbox, and when the file was last written (Unix time)."""
+        assert self._db is not None, "connected first"
+        alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
+        outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
+        kept: dict[_Key, bytes] = {(row[0], row[1], row[2]): row[3] for rows in (alerts, outbox) for row in rows}
+        alive = self._db.execute("SELECT at FROM alive").fetchone()
+        return kept, alive[0] if alive else None
+
+    def save(self, rows: _Rows) -> None:
+        """Write all of it, or nothing."""
+        assert self._db is not None, "connected first"
+        now = self._clock.wall()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for sql, parameters in _statements(rows).items():
+                self._db.executemany(sql, parameters)
+            self._db.execute("DELETE FROM minutes WHERE start < ?", (now - MINUTES_KEPT_S,))
+            self._db.execute("INSERT OR REPLACE INTO alive VALUES (1, ?)", (now,))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.close()  # the next `connect` begins anew, with whatever stands under the path then
+            self._set_aside_if_corrupt(error)
+            raise
+
+    def minutes(self, since: float) -> list[tuple[str, float, bytes]]:
+        """(series, start, values as JSON), read by a connection of its own: callable from any thread."""
+        with closing(self._open()) as db:
+            rows = db.execute("SELECT series, start, vals FROM minutes WHERE start >= ? ORDER BY start", (since,))
+            return rows.fetchall()
+
+    def close(self) -> None:
+        """Close the file; an open transaction is undone."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _begin(self) -> bool:
+        db = None
+        try:
+            db = self._open()
+            fresh = _migrate(db, self._clock.wall())
+        except sqlite3.Error as error:
+            if db is not None:
+                db.close()
+            self._set_aside_if_corrupt(error)
+            raise
+        self._db = db
+        return fresh
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            # Each commit is on the disk before anybody is told, so that a power cut pages nobody twice.
+            db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def _set_aside_if_corrupt(self, error: sqlite3.Error) -> None:
+        if not _is_corrupt(error):
+            return
+        stamp = datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = f"{self._path}.corrupt-{stamp}"
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{self._path}{suffix}")
+            if part.exists():
+                part.rename(f"{aside}{suffix}")
+        self._log.error("state file is corrupt, it was set aside and a new one begun", error=str(error), aside=aside)
+
+
+# What brings a file from version n to n + 1; only ever added to.
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE alerts (series TEXT, fingerprint TEXT, alert BLOB NOT NULL, PRIMARY KEY (series, fingerprint))",
+        "CREATE TABLE outbox (receiver TEXT, identity TEXT, notices BLOB NOT NULL, PRIMARY KEY (receiver, identity))",
+        "CREATE TABLE minutes (start REAL, series TEXT, vals BLOB NOT NULL, PRIMARY KEY (start, series)) WITHOUT ROWID",
+        "CREATE TABLE alive (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)",
+    ),
+)
+
+_PUT = {
+    "alerts": "INSERT OR REPLACE INTO alerts (series, fingerprint, alert) VALUES (?, ?, ?)",
+    "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
+    "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
+}
+_DELETE = {
+    "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
+    "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
+}
+
+
+class _Corrupt(sqlite3.DatabaseError):
+    """A file that opens but is not what it should be."""
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _Corrupt) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _migrate(db: sqlite3.Connection, now: float) -> bool:
+    """Bring the file to the newest version; True when it was empty. Raises `_Corrupt` for one that is damaged."""
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _Corrupt(str(found))
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at REAL NOT NULL)")
+    (version,) = db.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
+    if version > len(_MIGRATIONS):
+        raise _Corrupt(f"version {version} was written by a newer perfmon, this one knows {len(_MIGRATIONS)}")
+    for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
+        for statement in statements:
+            db.execute(statement)
+        db.execute("INSERT INTO migrations VALUES (?, ?)", (number, now))
+    db.execute("COMMIT")
+    return bool(version == 0)
+
+
+def _statements(rows: _Rows) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows by the statement that writes them."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for (table, first, second), row in rows.items():
+        if row is None:
+            found.setdefault(_DELETE[table], []).append((first, second))
+        else:
+            found.setdefault(_PUT[table], []).append((first, second, row))
+    return found
