@@ -22,14 +22,14 @@ def quantile(sorted_values: Sequence[float], q: float) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The average of one value or more, without rounding on the way."""
-    return math.fsum(values) / len(values)
+    """The average of one value or more."""
+    return sum(values) / len(values)
 
 
 def stddev(values: Sequence[float]) -> float:
     """How far one value or more lie from their mean (population: divided by n, as PromQL's `stddev_over_time`)."""
     middle = mean(values)
-    return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / len(values))
+    return math.sqrt(sum((value - middle) * (value - middle) for value in values) / len(values))
 
 
 def proportion_interval(hits: float, n: int) -> tuple[float, float]:
