@@ -1,0 +1,1 @@
+"""Kinds of conditions, one file each: `evaluate(window, config) -> Verdict`, pure."""
