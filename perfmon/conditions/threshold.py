@@ -54,6 +54,12 @@ def for_s(config: Config) -> float | None:
     return config.thresholds[0].for_s
 
 
+def severities(config: Config) -> tuple[Severity, ...]:
+    """The levels that the sentences name, the milder first; none when the rule's own severity holds."""
+    named = {limit.level for one in config.thresholds for limit in one.limits}
+    return tuple(level for level in get_args(Severity) if level in named)
+
+
 def evaluate(window: Window, config: Config) -> Verdict:
     """The worst of what the sentences say."""
     return max((_judge(window, one) for one in config.thresholds), key=lambda verdict: _BADNESS[verdict.level])

@@ -208,6 +208,19 @@ def test_span_and_for_come_from_the_sentence():
     assert (600.0, 30.0) == (condition.span_s(config), condition.for_s(config))
 
 
+@pytest.mark.parametrize(
+    ("raw", "severities"),
+    [
+        ("avg < 1s", ()),
+        ("avg < 1s warning", ("warning",)),
+        ("avg < 2s critical, 1s warning", ("warning", "critical")),
+        ({"critical": "avg < 2s", "warning": "max < 3s"}, ("warning", "critical")),
+    ],
+)
+def test_the_levels_that_are_named_are_known(raw, severities):
+    assert severities == condition.severities(condition.parse(raw))
+
+
 def test_without_over_and_for_the_defaults_hold():
     assert (300.0, None) == (condition.span_s(condition.parse("< 1s")), condition.for_s(condition.parse("< 1s")))
 
