@@ -1,0 +1,29 @@
+"""What tests of all parts share."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+_BEYOND_PATH = "/usr/sbin:/sbin"  # Debian puts servers there, and only root has it in PATH
+
+
+@pytest.fixture(scope="session")
+def binary() -> Callable[[str], str]:
+    """Path of a server or tool that is no Python package: `binary("promtool")`.
+
+    A test that asks for one that is missing is skipped with the reason; with CI=true it fails, so that a
+    pipeline never goes green by skipping. Mark such a test with `pytest.mark.servers`.
+    """
+
+    def find(name: str) -> str:
+        path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_BEYOND_PATH}")
+        if path is not None:
+            return path
+        why = f'"{name}" is not installed: as root, `make test` installs the Debian package that has it'
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{why} (a failure, since CI=true)")
+        pytest.skip(why)
+
+    return find
