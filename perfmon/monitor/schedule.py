@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from perfmon.clock import Clock, to_wall
+from perfmon.clock import Clock
 
 __all__ = ["SLOT_S", "Due", "Grid", "Schedule", "phase"]
 
@@ -72,9 +72,9 @@ class Grid(Generic[Item]):
             if not ring.slots:
                 del self._rings[ring.interval_s]
 
-    def next_due(self) -> float | None:
-        """The next instant at which something is due, None for an empty grid."""
-        return min((ring.next_due() for ring in self._rings.values()), default=None)
+    def next_due(self, after: float = -math.inf) -> float | None:
+        """The next instant, later than `after`, at which something is due; None for an empty grid."""
+        return min((ring.next_due(after) for ring in self._rings.values()), default=None)
 
     def take(self, now: float) -> list[Due[Item]]:
         """All that became due since the last call, in the order of their due times."""
@@ -110,8 +110,9 @@ class _Ring(Generic[Item]):
             del self.slots[slot]
             self._order.remove(slot)
 
-    def next_due(self) -> float:
-        return self._instant(self._next_occupied(self._taken))
+    def next_due(self, after: float) -> float:
+        behind = self._taken if after == -math.inf else max(self._taken, self._number(after))
+        return self._instant(self._next_occupied(behind))
 
     def take(self, now: float) -> Iterator[Due[Item]]:
         """Entries of every slot up to `now`; after a long sleep each entry comes once, with its newest due time."""
@@ -182,11 +183,16 @@ class Schedule(Generic[Item]):
 
         APScheduler keeps the next run as wall time; set back by an hour, it would sleep for that hour.
         """
+        self._fire()  # what is due this very moment would otherwise wait for its next turn
         self._job.reschedule(_GridTrigger(self.grid, self._clock))
 
     async def _tick(self) -> None:
-        for due in self.grid.take(self._clock.monotonic()):
-            self._run(due)
+        self._fire()
+
+    def _fire(self) -> None:
+        if self._scheduler.running:
+            for due in self.grid.take(self._clock.monotonic()):
+                self._run(due)
 
 
 class _GridTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
@@ -196,12 +202,12 @@ class _GridTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no t
         self._grid = grid
         self._clock = clock
 
-    def get_next_fire_time(self, _previous: datetime | None, _now: datetime) -> datetime:
-        due = self._grid.next_due()
-        if due is None:
-            due = self._clock.monotonic() + _FAR_S
-        # A datetime holds microseconds; one more than cut off, so as not to wake before the slot.
-        return datetime.fromtimestamp(to_wall(self._clock, due), UTC) + timedelta(microseconds=1)
+    def get_next_fire_time(self, _previous: datetime | None, wall_now: datetime) -> datetime:
+        # Always later than `wall_now`, even while a slot is due: APScheduler asks on until the answer lies ahead.
+        now = self._clock.monotonic()
+        due = self._grid.next_due(after=now)
+        # A timedelta holds microseconds; one more than is cut off, so as not to wake before the slot.
+        return wall_now + timedelta(seconds=_FAR_S if due is None else due - now, microseconds=1)
 
 
 def _at(due: Due[Item]) -> float:

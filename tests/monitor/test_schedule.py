@@ -1,0 +1,179 @@
+"""The grid is pure and is tested on made-up time; the APScheduler job that drives it is tested on a real loop."""
+
+import asyncio
+import zlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfmon.clock import ManualClock, SystemClock
+from perfmon.monitor.schedule import SLOT_S, Grid, Schedule, phase
+
+
+def taken(grid, now):
+    return [(due.item, round(due.at, 6), due.skipped) for due in grid.take(now)]
+
+
+def test_an_entry_is_due_at_its_phase_and_then_every_interval():
+    grid = Grid(anchor=0.0)
+    grid.add("shop/fast", 10.0, "fast", now=0.0)
+    first = phase("shop/fast", 500) * SLOT_S
+
+    assert pytest.approx(first) == grid.next_due()
+    assert [] == taken(grid, first - 0.001)
+    assert [("fast", round(first, 6), 0)] == taken(grid, first + 0.001)
+    assert pytest.approx(first + 10.0) == grid.next_due()
+
+
+def test_a_restart_keeps_the_phase():
+    before, after = Grid(anchor=-5.0), Grid(anchor=995.0)  # the same wall time on two monotonic clocks
+    before.add("shop/fast", 10.0, "fast", now=0.0)
+    after.add("shop/fast", 10.0, "fast", now=1000.0)
+
+    assert pytest.approx(before.next_due() + 1000.0) == after.next_due()
+
+
+def test_after_a_long_sleep_an_entry_runs_once_and_the_rest_are_counted_as_skipped():
+    grid = Grid(anchor=0.0)
+    grid.add("a", 1.0, "a", now=0.0)
+    first = grid.next_due()
+
+    assert [("a", round(first + 7.0, 6), 7)] == taken(grid, first + 7.5)
+    assert pytest.approx(first + 8.0) == grid.next_due()
+
+
+def test_a_clock_that_stands_still_or_goes_back_makes_nothing_due_twice():
+    grid = Grid(anchor=0.0)
+    grid.add("a", 1.0, "a", now=0.0)
+    now = grid.next_due() + 0.001
+
+    assert 1 == len(grid.take(now))
+    assert [] == grid.take(now)
+    assert [] == grid.take(now - 100.0)
+
+
+def test_removing_an_entry_leaves_the_others_on_their_phase():
+    grid = Grid(anchor=0.0)
+    for key in ("a", "b", "c"):
+        grid.add(key, 5.0, key, now=0.0)
+    expected = phase("c", 250) * SLOT_S
+    grid.remove("a")
+    grid.remove("b")
+    grid.remove("never there")
+
+    assert pytest.approx(expected) == grid.next_due()
+    assert ["c"] == [item for item, _, _ in taken(grid, 5.0)]
+
+
+def test_an_empty_grid_has_nothing_due():
+    grid = Grid(anchor=0.0)
+    grid.add("a", 1.0, "a", now=0.0)
+    grid.remove("a")
+
+    assert grid.next_due() is None
+    assert [] == grid.take(100.0)
+
+
+def test_phases_are_uniform_over_ten_thousand_keys():
+    """Chi-square over 100 bins, 99 degrees of freedom: 148 is the 99.9th percentile (case S10)."""
+    bins = [0] * 100
+    for number in range(10_000):
+        bins[phase(f"shop/http://127.0.0.1:{number}/", 100)] += 1
+
+    assert sum((count - 100) ** 2 / 100 for count in bins) < 148
+    assert zlib.crc32(b"shop") * 100 // 2**32 == phase("shop", 100)
+
+
+@given(
+    keys=st.dictionaries(st.text(max_size=8), st.sampled_from([0.1, 0.13, 0.5, 1.0, 7.0, 60.0]), min_size=1, max_size=8),
+    steps=st.lists(st.floats(min_value=0.0, max_value=30.0), max_size=30),
+    anchor=st.floats(min_value=-1e9, max_value=1e9),
+)
+def test_every_due_time_is_either_run_or_counted_as_skipped(keys, steps, anchor):
+    """Whatever the rhythm of the wake-ups: runs + skipped = due times, in order, never early."""
+    now = start = anchor + 1000.0
+    grid = Grid(anchor=anchor)
+    for key, interval_s in keys.items():
+        grid.add(key, interval_s, key, now=start)
+    seen = dict.fromkeys(keys, 0)
+    newest = dict.fromkeys(keys, start - 1e-3)
+    for step in steps:
+        now += step
+        for due in grid.take(now):
+            assert newest[due.item] < due.at <= now + 1e-3
+            newest[due.item] = due.at
+            seen[due.item] += 1 + due.skipped
+
+    for key, interval_s in keys.items():
+        assert abs(seen[key] - (now - start) / interval_s) <= 1 + 1e-3
+
+
+async def test_the_scheduler_fires_on_the_grid_for_real():
+    clock = SystemClock()
+    late = []
+    schedule = Schedule(clock, lambda due: late.append(clock.monotonic() - due.at))
+    for number in range(20):
+        schedule.add(f"entry {number}", 0.1, number)
+    schedule.realign()
+    schedule.start()
+    await asyncio.sleep(0.55)
+    schedule.stop()
+
+    assert 80 <= len(late) <= 120
+    assert min(late) > -0.002
+    assert sorted(late)[len(late) // 2] < 0.02
+
+
+async def test_a_wall_clock_set_back_by_an_hour_neither_stalls_nor_bursts():
+    """Case S13. APScheduler keeps wall times: set back, its next run lies an hour ahead; `realign` mends that."""
+    fired = []
+    schedule = Schedule(SystemClock(), lambda due: fired.append(due.skipped))
+    schedule.add("a", 0.1, "a")
+    schedule.realign()
+    schedule.start()
+    await asyncio.sleep(0.25)
+    before = len(fired)
+    schedule._job.modify(next_run_time=datetime.now(UTC) + timedelta(hours=1))
+    schedule.realign()  # what the daemon does when its heartbeat sees the step
+    await asyncio.sleep(0.5)
+    schedule.stop()
+
+    assert 2 <= before <= 3
+    assert 4 <= len(fired) - before <= 6
+    assert 0 == sum(fired)
+
+
+async def test_a_wall_clock_set_forward_by_an_hour_fires_nothing_before_its_time():
+    fired = []
+    schedule = Schedule(SystemClock(), lambda due: fired.append(due.skipped))
+    schedule.add("a", 86400.0, "a")
+    schedule.realign()
+    schedule.start()
+    schedule._job.modify(next_run_time=datetime.now(UTC) - timedelta(hours=1))
+    await asyncio.sleep(0.1)
+    schedule.stop()
+
+    assert [] == fired
+
+
+def test_ten_thousand_entries_need_no_more_wake_ups_than_slots():
+    grid = Grid(anchor=0.0)
+    for number in range(10_000):
+        grid.add(f"shop/{number}", 10.0, number, now=0.0)
+    wake_ups, now, taken_items = 0, 0.0, 0
+    while (now := grid.next_due()) <= 10.0:
+        wake_ups += 1
+        taken_items += len(grid.take(now))
+
+    assert wake_ups <= 501
+    assert 10_000 <= taken_items <= 10_050
+
+
+def test_a_manual_clock_tells_what_it_was_told():
+    clock = ManualClock(monotonic=1.0, wall=2.0)
+    clock.advance(3.0)
+    clock.step_wall(-1.0)
+
+    assert (4.0, 4.0) == (clock.monotonic(), clock.wall())
