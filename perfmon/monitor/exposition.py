@@ -26,6 +26,7 @@ from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import (
     HIDDEN,
     TEXT,
+    TIMING_LINES,
     Format,
     family_name,
     number,
@@ -189,9 +190,9 @@ class Exposition:
         source.shape = tuple(map(intern, shape))
         source.keys = tuple(_take(shown, key, source.names) for key in keys)
         values = min(room, len(declared))
-        source.timing_shown = source.timed and room - values >= TIMING_SERIES
-        source.exported = values + TIMING_SERIES * source.timing_shown
-        source.refused = len(declared) + TIMING_SERIES * source.timed - source.exported
+        source.timing_shown = source.timed and room - values >= TIMING_LINES
+        source.exported = values + TIMING_LINES * source.timing_shown
+        source.refused = len(declared) + TIMING_LINES * source.timed - source.exported
         self.series_count += source.exported
         if source.refused:
             self._say_dropped(source.refused)
@@ -304,7 +305,7 @@ def _take(shown: set[str], key: str, names: frozenset[str]) -> str:
 
 def _without_clash(key: str, names: frozenset[str]) -> str:
     """Rename own labels that the user took for a target's, as Prometheus does; one name twice costs the whole page."""
-    if not key.endswith("}"):
+    if "{" not in key or not any(f'{name}="' in key for name in names):  # nearly always, and far cheaper
         return key
     return _OWN_LABEL.sub(lambda own: f"exported_{own[0]}" if own[1] in names else own[0], key)
 
@@ -318,9 +319,6 @@ def _gzip(chunks: Iterable[bytes]) -> bytes:
     compressor = zlib.compressobj(level=1, wbits=31)  # 31: with gzip's header and the largest window
     return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
-
-TIMING_SERIES = len(LATENCY_BUCKETS_S) + 3
-"""Of one latency histogram: its buckets, that for +Inf, `_count` and `_sum`."""
 
 _LIMIT = "limits.series"
 _OWN_LABEL = re.compile(r'(\w+)="(?:[^"\\]|\\.)*"')  # whole values, so that no name is found inside of one

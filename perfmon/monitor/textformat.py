@@ -20,6 +20,7 @@ __all__ = [
     "LATENCY",
     "OPENMETRICS",
     "TEXT",
+    "TIMING_LINES",
     "Format",
     "Row",
     "Timing",
@@ -39,6 +40,9 @@ Row = tuple[str, Sequence[str], Sequence[float]]
 
 Timing = tuple[str, Sequence[int], float]
 """A latency histogram: the check's labels, runs per bucket (not cumulative, +Inf last), seconds in sum."""
+
+TIMING_LINES = len(LATENCY_BUCKETS_S) + 3
+"""Of one latency histogram: its buckets, that for +Inf, `_count` and `_sum`."""
 
 _LINES_AT_ONCE = 500  # some 0.3 ms of work
 _ROWS_AT_ONCE = 50
@@ -74,9 +78,9 @@ def write(
 
 
 def write_samples(family: Family, samples: Iterable[Sample], form: Format) -> str:
-    """One family of prometheus-client's."""
+    """One family of prometheus-client's; nothing for one that has no series yet."""
     lines = [f"{fact_key(sample.name, **sample.labels)} {number(sample.value)}\n" for sample in samples]
-    return form.header(family) + "".join(lines)
+    return form.header(family) + "".join(lines) if lines else ""
 
 
 def number(value: float) -> str:
@@ -134,7 +138,7 @@ def _lines(key: str, labels: list[str], values: list[float]) -> Iterator[str]:
 
 
 def _timing_lines(timings: Sequence[Timing]) -> Iterator[str]:
-    at_once = _LINES_AT_ONCE // len(_BUCKETS)
+    at_once = _LINES_AT_ONCE // TIMING_LINES
     for start in range(0, len(timings), at_once):
         yield "".join([_timing(*timing) for timing in timings[start : start + at_once]])
 
