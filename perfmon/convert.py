@@ -6,7 +6,7 @@ what each type is and what it demands (`msgspec.inspect`).
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from perfmon import units
 from perfmon.errors import Problem
-from perfmon.kinds import unknown
+from perfmon.kinds import nearest, unknown
 from perfmon.secret import References, has_reference
 from perfmon.units import quoted
 from perfmon.yaml_places import Mapping as MappingNode
@@ -40,13 +40,23 @@ class Reading:
         """Keep a mistake."""
         self.problems.append(Problem(node.file, node.line, path, message))
 
+    def unexpected(self, node: Node, path: str, expected: str) -> Any:
+        """Keep that something else was expected; WRONG, for the caller to return."""
+        self.problem(node, path, f"expected {expected}, got {_found(node)}")
+        return WRONG
+
     def convert(self, node: Node, wanted: Any, path: str) -> Any:
         """The node as a value of the type `wanted`, or WRONG."""
         return self._value(node, _info(wanted), path)
 
-    def fields(self, node: Node, struct: type[msgspec.Struct], path: str, *, beside: Collection[str] = ()) -> Any:
-        """The mapping as a `struct`, or WRONG; keys in `beside` are allowed and left to the caller."""
-        return self._struct(node, _info(struct), path, beside)
+    def fields(
+        self, node: Node, struct: type[msgspec.Struct], path: str, *, beside: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """The mapping as the fields of `struct`, each one its value, its default, or WRONG.
+
+        Keys in `beside` are allowed and left to the caller.
+        """
+        return self._fields(node, _info(struct), path, beside)
 
     def plain(self, node: Node, path: str) -> Any:
         """The node as lists, dicts and scalars by their looks, with references resolved; or WRONG."""
@@ -72,7 +82,7 @@ class Reading:
             case inspect.UnionType():
                 value = self._union(node, info, path, hints)
             case inspect.StructType():
-                value = self._struct(node, info, path, ())
+                value = self._struct(node, info, path)
             case inspect.DictType():
                 value = self._dict(node, info, path)
             case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() | inspect.FrozenSetType():
@@ -84,7 +94,7 @@ class Reading:
     def _scalar(self, node: Node, info: inspect.Type, path: str, hints: Mapping[str, Any]) -> Any:
         match info:
             case inspect.NoneType():
-                value = None if is_null(node) else self._unexpected(node, path, "nothing")
+                value = None if is_null(node) else self.unexpected(node, path, "nothing")
             case inspect.BoolType():
                 value = self._truth(node, path)
             case inspect.IntType():
@@ -102,12 +112,12 @@ class Reading:
     def _truth(self, node: Node, path: str) -> Any:
         """YAML 1.1's `yes` and `on` count as well, since files written for Go programs have them."""
         text = node.text.lower() if isinstance(node, Scalar) and not node.quoted else ""
-        return _TRUTHS.get(text) if text in _TRUTHS else self._unexpected(node, path, "true or false")
+        return _TRUTHS.get(text) if text in _TRUTHS else self.unexpected(node, path, "true or false")
 
     def _integer(self, node: Node, info: inspect.IntType, path: str) -> Any:
         value = plain_scalar(node) if isinstance(node, Scalar) else None
         if isinstance(value, bool) or not isinstance(value, int):
-            return self._unexpected(node, path, "a whole number")
+            return self.unexpected(node, path, "a whole number")
         return self._within(node, value, info, path, str)
 
     def _number(self, node: Node, info: inspect.FloatType, path: str, hints: Mapping[str, Any]) -> Any:
@@ -116,7 +126,7 @@ class Reading:
         if unit is not None and isinstance(node, Scalar) and not isinstance(value, bool):
             return self._quantity(node, unit, info, path)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return self._unexpected(node, path, unit.expected if unit else "a number")
+            return self.unexpected(node, path, unit.expected if unit else "a number")
         return self._within(node, float(value), info, path, _number_text)
 
     def _quantity(self, node: Scalar, unit: "_Unit", info: inspect.FloatType, path: str) -> Any:
@@ -130,13 +140,13 @@ class Reading:
     def _text(self, node: Node, info: inspect.StrType, path: str, hints: Mapping[str, Any]) -> Any:
         """A text as it is written: an unquoted 1.10 or `no` needs no quotes where a text is wanted."""
         if not isinstance(node, Scalar) or is_null(node):
-            return self._unexpected(node, path, "a text")
+            return self.unexpected(node, path, "a text")
         if hints.get("x-public") and has_reference(node.text):
             self.problem(node, path, f"{quoted(node.text)} may not stand here: the value is shown in labels and pages")
             return WRONG
         text = self._resolved(node, path)
         expected = "" if text is WRONG else _expected_of_text(text, info, hints)
-        return self._unexpected(node, path, expected) if expected else text
+        return self.unexpected(node, path, expected) if expected else text
 
     def _choice(self, node: Node, info: inspect.LiteralType, path: str) -> Any:
         text = node.text if isinstance(node, Scalar) else None
@@ -144,13 +154,13 @@ class Reading:
             if text == str(value):
                 return value
         if text is None or is_null(node):
-            return self._unexpected(node, path, _words(info))
-        self.problem(node, path, unknown(_cut(text), _choices(info)))
+            return self.unexpected(node, path, _words(info))
+        self.problem(node, path, unknown(text, _choices(info)))
         return WRONG
 
     def _list(self, node: Node, info: Any, path: str) -> Any:
         if not isinstance(node, SequenceNode):
-            return self._unexpected(node, path, "a list")
+            return self.unexpected(node, path, "a list")
         if len(node.items) < (info.min_length or 0):
             self.problem(node, path, f"expected at least {info.min_length} in the list, got {len(node.items)}")
             return WRONG
@@ -160,7 +170,7 @@ class Reading:
 
     def _dict(self, node: Node, info: inspect.DictType, path: str) -> Any:
         if not isinstance(node, MappingNode):
-            return self._unexpected(node, path, "a mapping")
+            return self.unexpected(node, path, "a mapping")
         values = {}
         for key, entry in node.entries.items():
             here = key_path(path, key)
@@ -169,39 +179,53 @@ class Reading:
             values[name] = WRONG if name is WRONG else value
         return WRONG if _any_wrong(values.values()) else values
 
-    def _struct(self, node: Node, info: Any, path: str, beside: Collection[str]) -> Any:
-        if not isinstance(node, MappingNode):
-            return self._unexpected(node, path, "a mapping")
-        fields = {field.encode_name: field for field in info.fields}
-        values: dict[str, Any] = {}
-        for key, entry in node.entries.items():
-            if key in fields:
-                # A setting without a value (`labels:` with all its lines commented out) is one that is not written.
-                if not is_null(entry.value):
-                    values[fields[key].name] = self._value(entry.value, fields[key].type, key_path(path, key))
-            elif key not in beside:
-                known = (*fields, *beside)
-                self.problem(entry.key, key_path(path, key), f"setting {unknown(_cut(key), known)}")
-                values[key] = WRONG
-        for name, field in fields.items():
-            if field.required and field.name not in values:
-                self.problem(node, path, f"{quoted(name)} is missing, expected {_words(field.type)}")
-                values[name] = WRONG
-        return WRONG if _any_wrong(values.values()) else self._made(node, info.cls, values, path)
-
-    def _made(self, node: Node, struct: Callable[..., Any], values: dict[str, Any], path: str) -> Any:
-        """The struct itself, whose `__post_init__` may have demands of its own."""
+    def _struct(self, node: Node, info: inspect.StructType, path: str) -> Any:
+        values = self._fields(node, info, path, ())
+        if _any_wrong(values.values()):
+            return WRONG
         try:
-            return struct(**values)
+            return info.cls(**values)
         except ValueError as error:
+            # Its `__post_init__` has demands of its own.
             self.problem(node, path, self.references.mask(str(error)))
             return WRONG
+
+    def _fields(self, node: Node, info: Any, path: str, beside: Collection[str]) -> dict[str, Any]:
+        fields = {field.encode_name: field for field in info.fields}
+        if not isinstance(node, MappingNode):
+            return dict.fromkeys((field.name for field in info.fields), self.unexpected(node, path, "a mapping"))
+        values: dict[str, Any] = {}
+        misspelt: set[str] = set()
+        for key, entry in node.entries.items():
+            if key not in fields:
+                misspelt |= self._misspelt(entry.key, key_path(path, key), (*fields, *beside), beside)
+            # A setting without a value (`labels:` with all its lines commented out) is one that is not written.
+            elif not is_null(entry.value):
+                values[fields[key].name] = self._value(entry.value, fields[key].type, key_path(path, key))
+        for name, field in fields.items():
+            if field.name not in values:
+                values[field.name] = self._default(node, name, field, path, misspelt)
+        return values
+
+    def _misspelt(self, key: Scalar, path: str, known: Sequence[str], beside: Collection[str]) -> set[str]:
+        """Complain of a key that nobody knows; which setting was probably meant."""
+        if key.text in beside:
+            return set()
+        self.problem(key, path, unknown(key.text, known, "setting"))
+        return set(nearest(key.text, known))
+
+    def _default(self, node: Node, name: str, field: inspect.Field, path: str, misspelt: Collection[str]) -> Any:
+        if not field.required:
+            return _default_of(field)
+        if name not in misspelt:
+            self.problem(node, path, f"{quoted(name)} is missing, expected {_words(field.type)}")
+        return WRONG
 
     def _union(self, node: Node, info: inspect.UnionType, path: str, hints: Mapping[str, Any]) -> Any:
         """The first type that fits; when none does, the complaints of the one that came nearest."""
         options = [option for option in info.types if _fits(node, option)]
         if not options:
-            return self._unexpected(node, path, " or ".join(_words(option) for option in info.types))
+            return self.unexpected(node, path, " or ".join(_words(option) for option in info.types))
         before = len(self.problems)
         nearest: list[Problem] | None = None
         for option in options:
@@ -229,12 +253,8 @@ class Reading:
         for name, words, holds in _LIMITS:
             limit = getattr(info, name)
             if limit is not None and not holds(value, limit):
-                return self._unexpected(node, path, f"{words} {say(limit)}")
+                return self.unexpected(node, path, f"{words} {say(limit)}")
         return value
-
-    def _unexpected(self, node: Node, path: str, expected: str) -> Any:
-        self.problem(node, path, f"expected {expected}, got {_found(node)}")
-        return WRONG
 
 
 def key_path(path: str, key: str) -> str:
@@ -310,6 +330,10 @@ def _info(wanted: Any) -> inspect.Type:
     return inspect.type_info(wanted)
 
 
+def _default_of(field: inspect.Field) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 def _words(info: inspect.Type) -> str:
     """What a type asks for, in words."""
     if isinstance(info, inspect.Metadata):
@@ -359,11 +383,6 @@ def _found(node: Node) -> str:
     if isinstance(node, MappingNode):
         return "a mapping"
     return "nothing" if is_null(node) else quoted(node.text)
-
-
-def _cut(text: str) -> str:
-    """A name for a message: one line, not endless."""
-    return quoted(text)[1:-1]
 
 
 def _any_wrong(values: Iterable[Any]) -> bool:

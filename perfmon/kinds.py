@@ -7,7 +7,7 @@ no start-up time, and adding one edits no other file.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -15,8 +15,10 @@ from types import ModuleType
 
 import perfmon
 from perfmon.metrics import FAMILIES, Family
+from perfmon.units import quoted
 
 _FOLDERS_WITH_FAMILIES = ("probes", "samplers")
+_SHOWN = 24  # names in a message
 
 
 @cache
@@ -49,12 +51,24 @@ def catalogue() -> Mapping[str, Family]:
     return families
 
 
-def unknown(name: str, known: tuple[str, ...]) -> str:
-    """`unknown "htp", did you mean "http"?`, or the whole choice when nothing is near."""
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f'unknown "{name}", did you mean "{near[0]}"?'
-    return f'unknown "{name}", expected one of: {", ".join(known)}'
+def unknown(name: str, known: Sequence[str], what: str = "") -> str:
+    """`unknown "htp", did you mean "http"?`, or the choice when nothing is near; `what` names the sort of thing."""
+    near = nearest(name, known)
+    hint = f'did you mean "{near[0]}"?' if near else choice(known)
+    return f"unknown {what} {quoted(name)}, {hint}" if what else f"unknown {quoted(name)}, {hint}"
+
+
+def nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The name that was probably meant, when there is one."""
+    return difflib.get_close_matches(name, known, n=1)
+
+
+def choice(known: Sequence[str]) -> str:
+    """`expected one of: http, tcp`; of many names only the first."""
+    if not known:
+        return "expected none"
+    shown = ", ".join(known[:_SHOWN])
+    return f"expected one of: {shown}{', ...' if len(known) > _SHOWN else ''}"
 
 
 @cache

@@ -254,8 +254,8 @@ _TAB_INDENT = re.compile(r" *\t")
 
 
 def _line(event: Event) -> int:
-    line: Any = event.start_mark.line
-    return int(line) + 1
+    mark: Any = event.start_mark
+    return int(mark.line) + 1
 
 
 def _short_tag(tag: str) -> str:

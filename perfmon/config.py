@@ -1,0 +1,237 @@
+"""Read YAML files into one frozen Config, or say everything that is wrong with them.
+
+A mistake names its file, line and path, what stood there and what was expected; all are reported at once. What the
+sections look like stands in `perfmon.config_file`, how a node becomes a value in `perfmon.convert`, and the settings
+of a kind in that kind's own file.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from perfmon import kinds, yaml_places
+from perfmon.config_file import File, LimitsSection, LogSection, StateSection, WebSection
+from perfmon.config_parts import BUILT_IN, checks_of, modules_of, receivers_of, rules_of, samplers_of
+from perfmon.convert import WRONG, Reading, key_path
+from perfmon.errors import ConfigError, Problem
+from perfmon.model import Check, Module, Receiver, Rule, Sampler
+from perfmon.sections import Place, items, members, settings, single
+from perfmon.selection import Selectable
+from perfmon.units import quoted
+from perfmon.yaml_places import Mapping as MappingNode
+from perfmon.yaml_places import Scalar, is_null
+
+__all__ = ["Config", "Limits", "Log", "Network", "State", "Web", "from_urls", "load", "schema"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Web(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's own pages."""
+
+    listen: tuple[str, ...]  # "HOST:PORT", "[IPV6]:PORT" or ":PORT"
+    probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restart must not forget."""
+
+    path: str  # "" = memory only
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds that keep a mistake from becoming an outage."""
+
+    series: int
+    in_flight: int
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon writes to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["console", "json"]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a user can set. Two readings of the same files are equal."""
+
+    modules: Mapping[str, Module]  # by name, those that exist without being written included
+    checks: tuple[Check, ...]  # one for each target of each probe
+    samplers: tuple[Sampler, ...]
+    rules: tuple[Rule, ...]
+    receivers: tuple[Receiver, ...]
+    web: Web
+    state: State
+    limits: Limits
+    log: Log
+
+
+def load(paths: Sequence[str | Path], *, env: Mapping[str, str] = os.environ) -> Config:
+    """Read files that make one configuration together. Raises ConfigError with all mistakes of all files."""
+    reading = Reading(env)
+    roots = [_parse(_content(str(path), reading), str(path), reading) for path in paths]
+    return _assembled([root for root in roots if root is not None], reading)
+
+
+def from_urls(urls: Sequence[str]) -> Config:
+    """What `perfmon serve URL...` watches: the URLs (or host:port), this machine, and perfmon itself.
+
+    Raises ConfigError with all addresses that cannot be probed.
+    """
+    reading = Reading({})
+    root = _parse(msgspec.json.encode(_document(urls)), _COMMAND_LINE, reading)
+    assert root is not None, "our own document is never empty"
+    try:
+        return _assembled([root], reading)
+    except ConfigError as error:
+        # Lines and paths of a file that nobody wrote help nobody; the messages name the address.
+        raise ConfigError([Problem(_COMMAND_LINE, 0, "", problem.message) for problem in error.problems]) from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a file, for editors."""
+    from perfmon.config_schema import build  # noqa: PLC0415 - loads every kind there is
+
+    return build()
+
+
+# ---------------------------------------------------------------- built in
+
+_COMMAND_LINE = "command line"
+
+_MODULES = b"""
+modules:
+  http_2xx: {prober: http}
+  http_post_2xx: {prober: http, http: {method: POST}}
+  tcp_connect: {prober: tcp}
+"""
+
+
+def _built_in(reading: Reading) -> list[tuple[Scalar, Place]]:
+    root = _parse(_MODULES, BUILT_IN, reading)
+    assert root is not None, "our own modules are readable"
+    return members([root], "modules", reading)
+
+
+def _document(urls: Sequence[str]) -> dict[str, Any]:
+    """The configuration for bare URLs, as a user would write it."""
+    web = [url for url in urls if "://" in url]
+    ports = [url for url in urls if "://" not in url]
+    return {
+        "probes": [
+            {"name": name, "module": module, "interval": "5s", "targets": targets}
+            for name, module, targets in (("http", "http_2xx", web), ("tcp", "tcp_connect", ports))
+            if targets
+        ],
+        "samplers": [
+            {"name": "host", "host": {}},
+            {"name": "perfmon", "process": {"groups": [{"name": "perfmon", "pid": os.getpid()}]}},
+        ],
+        "rules": [
+            {
+                "name": "ProbeDown",
+                "threshold": "rate < 50% over 1m",
+                "for": "10s",
+                "keep_firing_for": "1m",
+                "annotations": {"summary": "{{target}} is down"},
+            }
+        ]
+        if urls
+        else [],
+        "receivers": [{"name": "log", "log": {}}],
+    }
+
+
+# ---------------------------------------------------------------- files
+
+
+def _content(path: str, reading: Reading) -> bytes:
+    """The file's bytes, never more than one beyond what is allowed; b"" and a problem when it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(yaml_places.MAX_BYTES + 1)
+    except OSError as error:
+        reading.problems.append(Problem(path, 0, "", f"cannot be read: {str(error.strerror).lower()}"))
+    except ValueError as error:
+        reading.problems.append(Problem(path, 0, "", f"cannot be read: {error}"))
+    return b""
+
+
+def _parse(data: bytes, path: str, reading: Reading) -> MappingNode | None:
+    """The sections of a file."""
+    before = len(reading.problems)
+    root, problems = yaml_places.parse(data, path)
+    reading.problems += problems
+    if isinstance(root, MappingNode):
+        return root
+    if root is not None and not is_null(root):
+        reading.problem(root, "", f"expected a mapping of {', '.join(File.__struct_fields__)}")
+    elif not problems and not any(problem.file == path for problem in reading.problems[:before]):
+        reading.problems.append(Problem(path, 0, "", "is empty"))
+    return None
+
+
+# ---------------------------------------------------------------- assembly
+
+
+def _assembled(roots: Sequence[MappingNode], reading: Reading) -> Config:
+    """All parts of all files; each is read even when another is wrong."""
+    for root in roots:
+        _check_sections(root, reading)
+    modules = modules_of([*_built_in(reading), *members(roots, "modules", reading)], reading)
+    watched: list[Selectable] = []
+    parts: dict[str, Any] = {
+        "checks": checks_of(items(roots, "probes", reading), modules, watched),
+        "samplers": samplers_of(items(roots, "samplers", reading), watched),
+        "rules": rules_of(items(roots, "rules", reading), watched),
+        "receivers": receivers_of(items(roots, "receivers", reading)),
+    }
+    web = _web(single(roots, "web", reading))
+    state = settings(single(roots, "state", reading), StateSection)
+    limits = settings(single(roots, "limits", reading), LimitsSection)
+    log = settings(single(roots, "log", reading), LogSection)
+    if reading.problems:
+        # What stands behind an alias is read at each of its uses, and is wrong once.
+        raise ConfigError(tuple(dict.fromkeys(reading.problems)))
+    return Config(
+        modules={name: timed.module for name, timed in modules.items()},
+        **{name: tuple(part) for name, part in parts.items()},
+        web=Web(**web),
+        state=State(**state),
+        limits=Limits(**limits),
+        log=Log(**log),
+    )
+
+
+def _check_sections(root: MappingNode, reading: Reading) -> None:
+    for key, entry in root.entries.items():
+        # As with Docker Compose, `x-...` is the place for anchors.
+        if key not in File.__struct_fields__ and not key.startswith("x-"):
+            reading.problem(entry.key, key_path("", key), kinds.unknown(key, File.__struct_fields__, "section"))
+
+
+def _web(place: Place) -> dict[str, Any]:
+    """The fields of a Web."""
+    values = settings(place, WebSection)
+    listen = values["listen"] if values["listen"] is not WRONG else []
+    for index, address in enumerate(listen):
+        if int(address.rpartition(":")[2]) > 65_535:
+            place.problem(f"listen[{index}]", f"expected a port of at most 65535, got {quoted(address)}")
+        if address in listen[:index] and not address.endswith(":0"):
+            place.problem(f"listen[{index}]", f"{quoted(address)} stands here a second time")
+    allowed = values["probe_allow"] if values["probe_allow"] is not WRONG else []
+    networks = [_network(place, f"probe_allow[{index}]", text) for index, text in enumerate(allowed)]
+    return {"listen": tuple(listen), "probe_allow": tuple(networks)}
+
+
+def _network(place: Place, below: str, text: str) -> Any:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        place.problem(below, f"expected a network such as 10.0.0.0/8 or ::1/128, got {quoted(text)}")
+        return WRONG

@@ -1,0 +1,209 @@
+"""The sections of a configuration file, as a user writes them.
+
+Each setting's type, limits, default and description stand here once: the reader (`perfmon.config`) and the JSON Schema
+for editors (`perfmon.config_schema`) both come from these structs. What a kind adds is in that kind's own `Config`.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from perfmon.units import Duration
+
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "KINDS",
+    "File",
+    "LimitsSection",
+    "LogSection",
+    "ModuleSection",
+    "Name",
+    "ProbeSection",
+    "ProbeSettings",
+    "ReceiverSection",
+    "RuleSection",
+    "SamplerSection",
+    "StateSection",
+    "TargetSection",
+    "WebSection",
+]
+
+DEFAULT_TIMEOUT_S = 5.0
+"""Of a module that sets none; of a check that runs more often, its interval."""
+
+
+def _public(expected: str, pattern: str) -> msgspec.Meta:
+    """A text that is shown in labels and on pages, so no secret may stand in it."""
+    return msgspec.Meta(pattern=pattern, extra_json_schema={"x-public": True, "x-expected": expected})
+
+
+Name = Annotated[str, _public('a name of 1 to 100 characters without "/"', r"^[^\s/][^/\x00-\x1f\x7f]{0,99}$")]
+Address = Annotated[str, _public("an address without blanks around it", r"^\S([^\x00-\x1f\x7f]{0,2000}\S)?$")]
+LabelName = Annotated[
+    str,
+    _public('a label name (letters, digits and "_", no digit first, no "__")', r"^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"),
+]
+PublicText = Annotated[str, msgspec.Meta(extra_json_schema={"x-public": True})]
+Labels = dict[LabelName, PublicText]
+Listen = Annotated[
+    str,
+    _public(
+        'an address to listen on: "HOST:PORT", "[IPV6]:PORT" or ":PORT"',
+        r"^([^\s:\[\]/]*|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+    ),
+]
+Interval = Annotated[Duration, msgspec.Meta(ge=0.1, le=31 * 86_400.0)]
+Timeout = Annotated[Duration, msgspec.Meta(ge=0.001, le=31 * 86_400.0)]
+Wait = Annotated[Duration, msgspec.Meta(ge=0, le=366 * 86_400.0)]
+
+
+def _says(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of a file."""
+
+
+class ModuleSection(Section, frozen=True, kw_only=True):
+    """How to probe, in blackbox_exporter's form: a prober, and under its name its settings."""
+
+    prober: Annotated[str, _says("The kind of probe.")]
+    timeout: Annotated[
+        Timeout | None, _says("How long a run may take. Default 5s, or the interval where that is shorter.")
+    ] = None
+
+
+class TargetSection(Section, frozen=True, kw_only=True):
+    """One target, with what it does otherwise than its probe."""
+
+    address: Annotated[Address, _says("URL or host:port, as the prober wants it. Exported as label `target`.")]
+    hostname: Annotated[PublicText, _says("Host header and TLS server name, where they differ from the address.")] = ""
+    module: Annotated[Name | None, _says("Module of this target. Default: the probe's.")] = None
+    interval: Annotated[Interval | None, _says("How often it is probed. Default: the probe's.")] = None
+    timeout: Annotated[Timeout | None, _says("How long a run may take. Default: the probe's.")] = None
+    labels: Annotated[Labels, _says("Labels on every series of this target, beside and above the probe's.")] = {}
+
+
+class ProbeSettings(Section, frozen=True, kw_only=True):
+    """What the targets of a probe have in common."""
+
+    name: Annotated[Name, _says("Exported as label `probe`.")]
+    module: Annotated[Name, _says("The module to probe with.")] = "http_2xx"
+    interval: Annotated[Interval, _says("How often each target is probed.")] = 15.0
+    timeout: Annotated[
+        Timeout | None, _says("How long a run may take, at most the interval. Default: the module's.")
+    ] = None
+    labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
+
+
+class ProbeSection(ProbeSettings, frozen=True, kw_only=True):
+    """Targets that are probed in the same way. Each becomes a check of its own."""
+
+    targets: Annotated[
+        list[Address | TargetSection],
+        msgspec.Meta(min_length=1, description="Addresses, or mappings with `address` and more."),
+    ]
+
+
+class SamplerSection(Section, frozen=True, kw_only=True):
+    """A reading of resources. Exactly one further key names its kind and holds that kind's settings."""
+
+    name: Annotated[Name, _says("Exported as label `sampler`.")]
+    interval: Annotated[Interval, _says("How often it is read.")] = 10.0
+    labels: Annotated[Labels, _says("Labels on every series of this sampler.")] = {}
+
+
+class RuleSection(Section, frozen=True, kw_only=True):
+    """What must hold of which series. Exactly one further key names the condition and holds its settings."""
+
+    name: Annotated[Name, _says("The alert's name, in CamelCase by custom. Exported as label `alertname`.")]
+    select: Annotated[
+        Labels, _says("Labels that a series must have; values may hold `*`, `?` and `[...]`. Default: every series.")
+    ] = {}
+    metric: Annotated[
+        PublicText,
+        _says("Of a probe `failed`, `duration` or a phase as `duration:tls`; of a sampler the name of a metric."),
+    ] = "failed"
+    for_: Annotated[Wait, _says("How long it must be broken, without a break, before the alert fires.")] = (
+        msgspec.field(default=0.0, name="for")
+    )
+    keep_firing_for: Annotated[Wait, _says("How long the alert goes on after it was last broken.")] = 0.0
+    severity: Annotated[
+        Literal["critical", "warning", "info", "none"], _says("Label `severity` of a rule without two levels.")
+    ] = "critical"
+    labels: Annotated[Labels, _says("Labels on the alert, above those of the series.")] = {}
+    annotations: Annotated[
+        Labels,
+        _says("Texts for the person who is paged: `summary`, `description`, `runbook_url`. `{{label}}` is filled in."),
+    ] = {}
+
+
+class ReceiverSection(Section, frozen=True, kw_only=True):
+    """Who hears of alerts. Exactly one further key names its kind and holds that kind's settings."""
+
+    name: Annotated[Name, _says("Exported as label `receiver`.")]
+
+
+class WebSection(Section, frozen=True, kw_only=True):
+    """The daemon's own pages."""
+
+    listen: Annotated[
+        tuple[Listen, ...],
+        msgspec.Meta(
+            min_length=1, description="Addresses to listen on: `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all."
+        ),
+    ] = ("127.0.0.1:10737",)
+    probe_allow: Annotated[
+        tuple[PublicText, ...],
+        _says("Networks that may call `/probe`, which probes whatever it is asked to. This machine always may."),
+    ] = ()
+
+
+class StateSection(Section, frozen=True, kw_only=True):
+    """What a restart must not forget."""
+
+    path: Annotated[str, _says('File for alert states and long series. "" keeps them in memory only.')] = (
+        "perfmon.sqlite3"
+    )
+
+
+class LimitsSection(Section, frozen=True, kw_only=True):
+    """Bounds that keep a mistake from becoming an outage."""
+
+    series: Annotated[int, msgspec.Meta(ge=1, description="Series exported at most; further ones are counted.")] = (
+        200_000
+    )
+    in_flight: Annotated[int, msgspec.Meta(ge=1, description="Probes running at once at most.")] = 500
+
+
+class LogSection(Section, frozen=True, kw_only=True):
+    """What the daemon writes to stderr."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _says("The least that is worth a line.")] = "info"
+    format: Annotated[Literal["console", "json"], _says("For a person, or for a program.")] = "console"
+
+
+class File(Section, frozen=True, kw_only=True):
+    """A configuration of perfmon. Several files make one: lists are joined, mappings too."""
+
+    modules: Annotated[
+        dict[Name, ModuleSection], _says("How to probe. `http_2xx`, `http_post_2xx` and `tcp_connect` exist.")
+    ] = {}
+    probes: Annotated[list[ProbeSection], _says("What to probe.")] = []
+    samplers: Annotated[list[SamplerSection], _says("What to read.")] = []
+    rules: Annotated[list[RuleSection], _says("What must hold.")] = []
+    receivers: Annotated[list[ReceiverSection], _says("Who hears of it when it does not.")] = []
+    web: Annotated[WebSection, _says("The daemon's own pages.")] = WebSection()
+    state: Annotated[StateSection, _says("What a restart must not forget.")] = StateSection()
+    limits: Annotated[LimitsSection, _says("Bounds that keep a mistake from becoming an outage.")] = LimitsSection()
+    log: Annotated[LogSection, _says("What the daemon writes to stderr.")] = LogSection()
+
+
+KINDS: dict[type[Section], str] = {
+    ModuleSection: "probes",
+    SamplerSection: "samplers",
+    RuleSection: "conditions",
+    ReceiverSection: "receivers",
+}
+"""Sections with a further key, and the folder whose kinds may stand there."""

@@ -1,0 +1,370 @@
+"""From the sections of the files to what the daemon runs, with the mistakes that only show between them.
+
+Each function reads all its sections, right or wrong, and says of each setting what is wrong with it; what it returns
+is complete when nothing was.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from perfmon import kinds, selection
+from perfmon.config_file import (
+    DEFAULT_TIMEOUT_S,
+    Address,
+    ModuleSection,
+    Name,
+    ProbeSettings,
+    ReceiverSection,
+    RuleSection,
+    SamplerSection,
+    Section,
+    TargetSection,
+)
+from perfmon.convert import WRONG, Reading
+from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
+from perfmon.model import Check, Module, Receiver, Rule, Sampler, Target
+from perfmon.sections import Place, kind_config, kind_key, seen_from, settings
+from perfmon.selection import Selectable
+from perfmon.units import format_duration, quoted
+from perfmon.yaml_places import Mapping as MappingNode
+from perfmon.yaml_places import Scalar, is_null
+from perfmon.yaml_places import Sequence as SequenceNode
+
+__all__ = ["BUILT_IN", "Timed", "checks_of", "modules_of", "receivers_of", "rules_of", "samplers_of"]
+
+Fields = Mapping[str, Any]  # of a section by name, each its value or WRONG
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """A module, and whether its timeout is the user's wish."""
+
+    module: Module
+    wished: bool
+
+
+def modules_of(written: Sequence[tuple[Scalar, Place]], reading: Reading) -> dict[str, Any]:
+    """Modules by name as Timed, WRONG for those that are there but cannot be used.
+
+    A later one of the same name wins, which is a mistake unless the first is built in.
+    """
+    modules: dict[str, Any] = {}
+    first: dict[str, Scalar] = {}
+    for key, place in written:
+        other = first.get(key.text)
+        if other is not None and other.file != BUILT_IN:
+            reading.problem(key, place.path, f"{quoted(key.text)} is taken by a module in {seen_from(key, other)}")
+        first[key.text] = key
+        name = reading.convert(key, Name, place.path)
+        module = _module(name, place)
+        modules[key.text] = WRONG if name is WRONG else module
+    return modules
+
+
+def checks_of(places: Sequence[Place], modules: Mapping[str, Any], watched: list[Selectable]) -> list[Check]:
+    """A check for each target of each probe; adds to `watched` what rules may select."""
+    _check_names(places, "probe")
+    checks: list[Check] = []
+    for place in places:
+        probe = settings(place, ProbeSettings, beside=("targets",))
+        if probe["name"] == "sampler":
+            # `Check.key` would be that of a sampler.
+            place.problem("name", '"sampler" is taken by perfmon itself, expected another name')
+        _check_module(place, probe["module"], modules)
+        targets = [(at, _target(at)) for at in _targets(place)]
+        _check_addresses(targets)
+        checks += [_check(place, probe, at, target, modules) for at, target in targets]
+        # A probe whose targets are missing is one that rules may have meant.
+        watched += [_selectable(probe, target) for target in [target for _, target in targets] or [_UNKNOWN_TARGET]]
+    return checks
+
+
+def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Sampler]:
+    """The samplers; adds to `watched` what rules may select."""
+    _check_names(places, "sampler")
+    samplers: list[Sampler] = []
+    for place in places:
+        values = settings(place, SamplerSection, beside=kinds.names("samplers"))
+        kind, config = _kind(place, SamplerSection, "samplers")
+        _check_labels(place, values["labels"], _own_labels("samplers", kind))
+        watched.append(selection.of_sampler(_known(values["name"]), kind, _known(values["labels"])))
+        sampler = Sampler(
+            name=values["name"], kind=kind, interval_s=values["interval"], config=config, labels=values["labels"]
+        )
+        samplers.append(sampler)
+    return samplers
+
+
+def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rule]:
+    """The rules, each of which must be able to be about something."""
+    _check_names(places, "rule")
+    rules: list[Rule] = []
+    for place in places:
+        values = settings(place, RuleSection, beside=kinds.names("conditions"))
+        kind, config = _kind(place, RuleSection, "conditions")
+        _check_labels(place, values["labels"], _ALERT_LABELS)
+        if WRONG not in (values["select"], values["metric"]):
+            for below, message in selection.mistakes(values["select"], values["metric"], watched):
+                place.problem(below, message)
+            _check_fit(place, values, watched, kind, config)
+        for_s = _for_s(place, values["for_"], kind, config)
+        if WRONG not in (*values.values(), config):
+            rules.append(_rule(values, kind, config, for_s))
+    return rules
+
+
+def receivers_of(places: Sequence[Place]) -> list[Receiver]:
+    """The receivers."""
+    _check_names(places, "receiver")
+    receivers: list[Receiver] = []
+    for place in places:
+        values = settings(place, ReceiverSection, beside=kinds.names("receivers"))
+        kind, config = _kind(place, ReceiverSection, "receivers")
+        if WRONG not in (*values.values(), config):
+            receivers.append(Receiver(name=values["name"], kind=kind, config=config))
+    return receivers
+
+
+# ---------------------------------------------------------------- modules and targets
+
+BUILT_IN = "built in"
+"""In place of a file's name, where no file says it."""
+
+
+def _module(name: str, place: Place) -> Any:
+    probers = kinds.names("probes")
+    values = settings(place, ModuleSection, beside=probers)
+    kind = values["prober"]
+    if kind is WRONG:
+        return WRONG
+    if kind not in probers:
+        place.problem("prober", kinds.unknown(kind, probers))
+        return WRONG
+    for other in place.written:
+        if other in probers and other != kind:
+            place.problem(other, f"has no effect, since the prober is {quoted(kind)}")
+    config = kind_config(place.at(kind), "probes", kind)
+    if WRONG in (config, values["timeout"]):
+        return WRONG
+    timeout_s = values["timeout"] or DEFAULT_TIMEOUT_S
+    return Timed(Module(name=name, kind=kind, timeout_s=timeout_s, config=config), wished=place.has("timeout"))
+
+
+def _targets(place: Place) -> list[Place]:
+    """The members of `targets`, which must have one at least."""
+    if not place.has("targets"):
+        if not any(kinds.nearest(key, ("targets",)) for key in place.written if key != "targets"):
+            place.problem("", '"targets" is missing, expected a list of addresses')
+        return []
+    targets = place.at("targets")
+    if not isinstance(targets.node, SequenceNode):
+        place.reading.unexpected(targets.node, targets.path, "a list of addresses")
+        return []
+    if not targets.node.items:
+        targets.problem("", "expected at least one address, got an empty list")
+    return [targets.item(index) for index in range(len(targets.node.items))]
+
+
+def _target(place: Place) -> Fields:
+    """The fields of a TargetSection; an address alone is a target too."""
+    if isinstance(place.node, MappingNode):
+        return settings(place, TargetSection)
+    if isinstance(place.node, SequenceNode) or is_null(place.node):
+        address = place.reading.unexpected(place.node, place.path, "an address, or a mapping with one")
+    else:
+        address = place.reading.convert(place.node, Address, place.path)
+    return msgspec.structs.asdict(TargetSection(address=address))
+
+
+def _check(place: Place, probe: Fields, target_place: Place, target: Fields, modules: Mapping[str, Any]) -> Any:
+    """The check of one target, or WRONG."""
+    _check_module(target_place, target["module"], modules)
+    timed = modules.get(target["module"] or probe["module"], WRONG)
+    own = _own_labels("probes", "" if timed is WRONG else timed.module.kind)
+    _check_labels(place, probe["labels"], own)
+    _check_labels(target_place, target["labels"], own)
+    if timed is WRONG:
+        return WRONG
+    timeout_s = _timeout_s(place, probe, target_place, target, timed)
+    _check_address(target_place, target["address"], timed.module)
+    if WRONG in (*probe.values(), *target.values(), timeout_s):
+        return WRONG
+    return Check(
+        target=Target(
+            probe=probe["name"],
+            address=target["address"],
+            hostname=target["hostname"],
+            labels=probe["labels"] | target["labels"],
+        ),
+        module=_with_timeout(timed.module, timeout_s),
+        interval_s=target["interval"] or probe["interval"],
+    )
+
+
+_UNKNOWN_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG) | {"module": None, "labels": {}}
+
+
+def _with_timeout(module: Module, timeout_s: float) -> Module:
+    """Most checks share their module; only those with a time of their own get their own."""
+    return module if timeout_s == module.timeout_s else msgspec.structs.replace(module, timeout_s=timeout_s)
+
+
+def _timeout_s(place: Place, probe: Fields, target_place: Place, target: Fields, timed: Timed) -> Any:
+    """How long a run may take, at most its interval; the default gives way to a short one."""
+    interval_s = target["interval"] or probe["interval"]
+    wished_s = target["timeout"] or probe["timeout"] or (timed.module.timeout_s if timed.wished else None)
+    if WRONG in (interval_s, wished_s):
+        return WRONG
+    if wished_s is None:
+        return min(DEFAULT_TIMEOUT_S, interval_s)
+    if wished_s <= interval_s:
+        return wished_s
+    blamed, below = _written_first(
+        (target_place, "timeout"), (target_place, "interval"), (target_place, "module"),
+        (place, "timeout"), (place, "interval"), (place, "module"),
+    )  # fmt: skip
+    whose = "" if target["timeout"] or probe["timeout"] else f" of module {quoted(timed.module.name)}"
+    times = f"timeout {format_duration(wished_s)}{whose} is longer than the interval {format_duration(interval_s)}"
+    blamed.problem(below, f"the {times}")
+    return WRONG
+
+
+def _written_first(*settings_: tuple[Place, str]) -> tuple[Place, str]:
+    return next(((place, below) for place, below in settings_ if place.has(below)), (settings_[-1][0], ""))
+
+
+def _check_address(place: Place, address: Any, module: Module) -> None:
+    """Kinds may say by `check_target(address, config)` why they cannot probe an address."""
+    check_target = getattr(kinds.load("probes", module.kind), "check_target", None)
+    message = check_target(address, module.config) if check_target and address is not WRONG else None
+    # The password itself would stand in the message.
+    if message and not _password_in(address):
+        _blame_address(place, message)
+
+
+def _blame_address(place: Place, message: str) -> None:
+    place.problem("address" if isinstance(place.node, MappingNode) else "", message)
+
+
+def _password_in(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        shown = f"{parts.scheme}://{parts.username}:<secret>@{parts.hostname}"
+    except ValueError:
+        return ""
+    if not parts.password:
+        return ""
+    return f'"{shown}" holds a password, and the address is shown in labels and pages: set it in the module'
+
+
+def _selectable(probe: Fields, target: Fields) -> Selectable:
+    """A check, right or wrong, as rules can select it."""
+    identity = {"probe": probe["name"], "target": target["address"], "module": target["module"] or probe["module"]}
+    return selection.of_check(
+        {name: _known(value) for name, value in identity.items()},
+        None if WRONG in (probe["labels"], target["labels"]) else probe["labels"] | target["labels"],
+    )
+
+
+def _known(value: Any) -> Any:
+    return None if value is WRONG else value
+
+
+# ---------------------------------------------------------------- rules
+
+
+def _check_fit(place: Place, values: Fields, watched: Sequence[Selectable], kind: str, config: Any) -> None:
+    """Conditions may say by `problem(config, type, unit)` why they make no sense of a series."""
+    problem = getattr(kinds.load("conditions", kind), "problem", None) if config is not WRONG else None
+    if problem is None:
+        return
+    chosen = selection.selected(values["select"], watched)
+    metrics = {one.metrics[values["metric"]] for one in chosen if values["metric"] in one.metrics}
+    for message in sorted({problem(config, metric.type, metric.unit) or "" for metric in metrics} - {""}):
+        place.problem(kind, message)
+
+
+def _for_s(place: Place, wished_s: Any, kind: str, config: Any) -> Any:
+    """The rule's `for`, or the one in its condition's own words; not both."""
+    read = getattr(kinds.load("conditions", kind), "for_s", None) if config is not WRONG else None
+    told_s = read(config) if read is not None else None
+    if told_s is None:
+        return wished_s
+    if place.has("for"):
+        place.problem("for", f"stands here and in the {kind}, expected one of them")
+    return told_s
+
+
+def _rule(values: Fields, kind: str, config: Any, for_s: float) -> Rule:
+    return Rule(
+        name=values["name"],
+        kind=kind,
+        config=config,
+        select=values["select"],
+        metric=values["metric"],
+        for_s=for_s,
+        keep_firing_for_s=values["keep_firing_for"],
+        severity=values["severity"],
+        labels=values["labels"],
+        annotations=values["annotations"],
+    )
+
+
+# ---------------------------------------------------------------- what many sections share
+
+_TARGET_LABELS = frozenset({"probe", "target", "module", "sampler"})
+_ALERT_LABELS = _TARGET_LABELS | {"alertname", "severity"}
+_METRIC_LABELS = frozenset({"le", "quantile", "reason", "result", "phase"})
+
+
+@cache
+def _own_labels(folder: str, kind: str) -> frozenset[str]:
+    """Labels that the series of a kind have already, "" for a kind that is not known."""
+    families: tuple[Family, ...] = PROBE_FAMILIES if folder == "probes" else SAMPLER_FAMILIES
+    families += getattr(kinds.load(folder, kind), "FAMILIES", ()) if kind else ()
+    return _ALERT_LABELS | _METRIC_LABELS | {label for family in families for label in family.labels}
+
+
+def _check_labels(place: Place, labels: Any, taken: Collection[str]) -> None:
+    if labels is WRONG:
+        return
+    for name in labels:
+        if name in taken:
+            place.problem(f"labels.{name}", f"{quoted(name)} is a label of perfmon's own, expected another name")
+
+
+def _check_names(places: Sequence[Place], what: str) -> None:
+    first: dict[str, Place] = {}
+    for place in places:
+        name = place.text("name")
+        if name is not None and first.setdefault(name, place) is not place:
+            place.problem("name", f"{quoted(name)} is taken by a {what} in {first[name].seen_from(place)}")
+
+
+def _check_addresses(targets: Sequence[tuple[Place, Fields]]) -> None:
+    first: dict[str, Place] = {}
+    for place, target in targets:
+        address = target["address"]
+        if address is WRONG:
+            continue
+        if _password_in(address):
+            _blame_address(place, _password_in(address))
+        elif first.setdefault(address, place) is not place:
+            place.problem(
+                "", f"{quoted(address)} is a target of this probe already, in {first[address].seen_from(place)}"
+            )
+
+
+def _check_module(place: Place, name: Any, modules: Mapping[str, Any]) -> None:
+    if name is not WRONG and name is not None and name not in modules:
+        place.problem("module", kinds.unknown(name, tuple(modules)))
+
+
+def _kind(place: Place, section: type[Section], folder: str) -> tuple[str, Any]:
+    """The kind that a section's further key names, and its Config, WRONG when there is none."""
+    own = [field.encode_name for field in msgspec.structs.fields(section)]
+    kind = kind_key(place, folder, own)
+    return kind, kind_config(place.at(kind), folder, kind) if kind else WRONG

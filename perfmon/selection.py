@@ -1,0 +1,124 @@
+"""Which series a rule is about, as far as the configuration tells before anything has run."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Literal
+
+import msgspec
+
+from perfmon import kinds
+from perfmon.model import PHASES, Labels
+from perfmon.units import Unit, quoted
+
+__all__ = ["PROBE_METRICS", "Metric", "Selectable", "matches", "mistakes", "of_check", "of_sampler", "selected"]
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """What the points of a series are."""
+
+    type: Literal["gauge", "counter", "flag"]
+    unit: Unit
+
+
+class Selectable(msgspec.Struct, frozen=True):
+    """What is known of the series of one check or sampler."""
+
+    labels: Labels
+    metrics: Mapping[str, Metric]
+    open: Collection[str] = ()  # labels whose values only a run shows
+    complete: bool = True  # False when its section is wrong in a way that hides labels or metrics
+
+
+PROBE_METRICS: Mapping[str, Metric] = {
+    "failed": Metric("flag", ""),
+    "duration": Metric("gauge", "seconds"),
+    **{f"duration:{phase}": Metric("gauge", "seconds") for phase in PHASES},
+}
+"""What a rule can ask of a check."""
+
+
+def of_check(identity: Mapping[str, str | None], labels: Labels | None) -> Selectable:
+    """The series of a check: its probe, target and module, and the user's labels; None for what is not known."""
+    known = {name: value for name, value in identity.items() if value is not None}
+    return Selectable(known | dict(labels or {}), PROBE_METRICS, identity.keys() - known, labels is not None)
+
+
+def of_sampler(name: str | None, kind: str, labels: Labels | None) -> Selectable:
+    """The series of a sampler; None, and "" for the kind, for what is not known."""
+    families = kinds.load("samplers", kind).FAMILIES if kind else ()
+    own = {label for family in families for label in family.labels} | ({"sampler"} if name is None else set())
+    known = {} if name is None else {"sampler": name}
+    return Selectable(known | dict(labels or {}), _sampler_metrics(kind), own, bool(kind) and labels is not None)
+
+
+def matches(select: Labels, labels: Labels) -> bool:
+    """Whether labels satisfy a rule's `select`: each one named is there, and its value fits the glob."""
+    return all(name in labels and fnmatchcase(labels[name], glob) for name, glob in select.items())
+
+
+def selected(select: Labels, series: Sequence[Selectable]) -> list[Selectable]:
+    """Those that may satisfy `select`."""
+    return [one for one in series if all(_may_have(one, name, glob) for name, glob in select.items())]
+
+
+def mistakes(select: Labels, metric: str, series: Sequence[Selectable]) -> Iterator[tuple[str, str]]:
+    """Why a rule can never be about anything: paths of its settings, and messages."""
+    chosen = selected(select, series)
+    if not chosen:
+        yield from _nothing_selected(select, series)
+    elif not any(metric in one.metrics or not one.complete for one in chosen):
+        yield "metric", _no_such_metric(metric, chosen)
+
+
+@cache
+def _sampler_metrics(kind: str) -> dict[str, Metric]:
+    """What a rule can ask of a sampler of that kind."""
+    families = kinds.load("samplers", kind).FAMILIES if kind else ()
+    return {family.name: Metric(family.type, family.unit) for family in families}
+
+
+def _may_have(one: Selectable, name: str, glob: str) -> bool:
+    if name in one.labels:
+        return fnmatchcase(one.labels[name], glob)
+    return name in one.open or (not one.complete and name not in _SURE)
+
+
+_SURE = frozenset({"probe", "target", "module", "sampler"})  # whose absence tells a check from a sampler
+
+
+def _nothing_selected(select: Labels, series: Sequence[Selectable]) -> Iterator[tuple[str, str]]:
+    if not series:
+        yield "", "selects nothing: there is no probe and no sampler"
+        return
+    alone = True
+    for name, glob in select.items():
+        if not any(_may_have(one, name, glob) for one in series):
+            alone = False
+            yield f"select.{name}", _no_such_label(name, glob, series)
+    if alone:
+        yield "select", "selects nothing: no series has all of these labels"
+
+
+def _no_such_label(name: str, glob: str, series: Sequence[Selectable]) -> str:
+    values = {one.labels[name] for one in series if name in one.labels}
+    if values:
+        return "selects nothing: " + kinds.unknown(glob, sorted(values))
+    names = {label for one in series for label in (*one.labels, *one.open)}
+    return "selects nothing: " + kinds.unknown(name, sorted(names), "label")
+
+
+def _no_such_metric(metric: str, chosen: Sequence[Selectable]) -> str:
+    known = sorted({name for one in chosen for name in one.metrics})
+    owner = _owner(metric)
+    if owner:
+        return f"{quoted(metric)} is a metric of {owner}, and none is selected; {kinds.choice(known)}"
+    return kinds.unknown(metric, known, "metric")
+
+
+def _owner(metric: str) -> str:
+    """Who would have the metric, "" when nobody."""
+    if metric in PROBE_METRICS:
+        return "probes"
+    kind = next((kind for kind in kinds.names("samplers") if metric in _sampler_metrics(kind)), "")
+    return f"samplers of kind {kind}" if kind else ""
