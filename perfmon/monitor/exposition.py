@@ -1,7 +1,7 @@
 """The metrics page: what every check and sampler said last, written for Prometheus.
 
 Measuring comes first: `observe` only keeps values (a few microseconds a run), and `render` writes
-the page from one instant's snapshot while it lets the event loop go on every millisecond.
+the page from one instant's snapshot while it lets the event loop go on every half millisecond.
 A line is `family, own labels | the target's labels | value`: the first part is shared by all targets,
 the second by all series of one target, so a series costs its value and two references.
 """
@@ -126,7 +126,7 @@ class Exposition:
             self.series_count -= source.exported
 
     async def render(self, form: Format = TEXT) -> AsyncIterator[bytes]:
-        """The page, in chunks of about a millisecond's work, all of the instant at which it began."""
+        """The page, in chunks of about half a millisecond's work, all of the instant at which it began."""
         pieces: list[str] = []
         turn = self._clock.monotonic()
         for piece in self._pieces(form):

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import gzip
 import re
 import subprocess
@@ -618,6 +619,7 @@ async def test_a_cancelled_scrape_lets_the_next_one_through():
 async def test_a_large_page_does_not_hold_up_the_loop():
     """100,000 series; benchmarks/scrape_cost.py has the real figure, this bound allows for a busy machine."""
     exposition = filled(SystemClock(), targets=2500)
+    gc.freeze()  # as the daemon does once it has started: a full collection is not what is looked at
     gaps = []
 
     async def beat():
@@ -630,8 +632,9 @@ async def test_a_large_page_does_not_hold_up_the_loop():
     async for _ in exposition.render():
         pass
     heart.cancel()
+    gc.unfreeze()
 
-    assert exposition.series_count == 100_000
+    assert 100_000 == exposition.series_count
     assert len(gaps) > 20
     assert max(gaps) < 0.010
 

@@ -1,10 +1,12 @@
 import math
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from page_oracle import families, series
 
+from perfmon import kinds
 from perfmon.metrics import FAMILIES, Family
 from perfmon.monitor.textformat import OPENMETRICS, TEXT, number, write
 
@@ -48,17 +50,29 @@ def test_openmetrics_says_no_unit_that_the_name_does_not_end_in():
     assert "# UNIT" not in OPENMETRICS.header(family)
 
 
-def test_the_parsers_accept_every_family_of_the_catalogue():
-    """No two families clash in OpenMetrics, where a counter `x_total` also takes the name `x`."""
-    simple = {family.name: family for family in FAMILIES if family.type != "histogram"}
-    rows = [(LABELS, list(simple), [float(n) for n in range(len(simple))])]
-    for form in (TEXT, OPENMETRICS):
-        page = ("".join(write(rows, [], simple, form)) + form.end).encode()
+def catalogue_page(form):
+    """One series of each gauge and counter of the whole catalogue, the kinds' own included."""
+    simple = {name: family for name, family in kinds.catalogue().items() if family.type != "histogram"}
+    rows = [(LABELS, list(simple), [float(number) for number in range(len(simple))])]
+    return sorted(simple), ("".join(write(rows, [], simple, form)) + form.end).encode()
 
-        assert len(simple) == len(series(page, openmetrics=form is OPENMETRICS))
-        assert [name.removesuffix("_total") for name in sorted(simple)] == [
-            n.removesuffix("_total") for n in families(page)
-        ]
+
+@pytest.mark.parametrize("form", [TEXT, OPENMETRICS])
+def test_the_parsers_accept_every_family_of_the_catalogue(form):
+    """No two families clash in OpenMetrics, where a counter `x_total` also takes the name `x`."""
+    names, page = catalogue_page(form)
+
+    assert len(names) == len(series(page, openmetrics=form is OPENMETRICS))
+    assert [name.removesuffix("_total") for name in names] == [name.removesuffix("_total") for name in families(page)]
+
+
+@pytest.mark.servers
+def test_promtool_finds_nothing_to_say_about_the_catalogue(binary):
+    _, page = catalogue_page(TEXT)
+
+    answer = subprocess.run([binary("promtool"), "check", "metrics"], input=page, capture_output=True, check=False)
+
+    assert (0, b"", b"") == (answer.returncode, answer.stdout, answer.stderr)
 
 
 def test_a_page_comes_in_small_pieces():
