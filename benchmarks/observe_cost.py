@@ -38,10 +38,14 @@ def checks() -> list[Check]:
 def run(check: Check, number: int, failure: Failure | None = None, facts: int = 14) -> Measurement:
     """Six phases and fourteen facts, as an http probe brings them; the first few of them when it failed early."""
     seconds = 0.0123456789 + number * 1e-7
-    found = {"probe_dns_lookup_time_seconds": seconds, "probe_ip_protocol": 4.0, "probe_ip_addr_hash": 3.1e9}
-    found |= {fact_key("probe_http_duration_seconds", phase=phase): seconds for phase in PHASES if phase != "request"}
+    phases = {phase: seconds * share / 21 for share, phase in enumerate(PHASES, 1)}
+    found = {"probe_dns_lookup_time_seconds": seconds / 3, "probe_ip_protocol": 4.0, "probe_ip_addr_hash": 3.1e9}
+    found |= {
+        fact_key("probe_http_duration_seconds", phase=phase): share * 0.99
+        for phase, share in phases.items()
+        if phase != "request"
+    }
     found |= {f"probe_http_{name}": float(number) for name in HTTP}
-    phases = dict.fromkeys(PHASES, seconds)
     return Measurement(
         target=check.target,
         module="http_2xx",
