@@ -25,7 +25,6 @@ class Network:
         self._prepared: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
     async def __aenter__(self) -> Self:
-        self.resolver.open()
         self.transfer.open()
         return self
 

@@ -1,0 +1,172 @@
+"""Says in perfmon's closed vocabulary what went wrong with a transfer, from what libcurl and OpenSSL say."""
+
+import errno
+import os
+import re
+from collections.abc import Callable
+
+import msgspec
+import pycurl
+
+from perfmon.model import Failure, Phase, Reason
+from perfmon.units import format_bytes, format_duration
+
+__all__ = ["Fault", "blame"]
+
+Judgement = tuple[Reason, str]  # and the sentence
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer that failed, as libcurl tells it."""
+
+    code: int  # CURLE_*
+    message: str
+    errno: int
+    verify_result: int  # OpenSSL's X509_V_ERR_*, 0 = no objection
+    too_large: bool  # we ended it ourselves
+    phase: Phase  # under way when it failed
+    peer: str  # "127.0.0.1:443"
+    elapsed_s: float  # in that phase
+    body_bytes: int
+    body_limit_bytes: float
+
+
+def blame(fault: Fault) -> Failure:
+    """The reason, the phase and a sentence."""
+    reason, message = _JUDGES.get(fault.code, _unknown)(fault)
+    return Failure(reason=reason, phase=fault.phase, message=message)
+
+
+def _not_connected(fault: Fault) -> Judgement:
+    match fault.errno:
+        case errno.ECONNREFUSED:
+            return "connect_refused", f"connection refused by {fault.peer}"
+        case errno.ETIMEDOUT:
+            return "connect_timeout", f"no connection to {fault.peer} after {_elapsed(fault)}"
+        case errno.ECONNRESET:
+            return "reset", f"connection reset by {fault.peer}"
+        case code:
+            why = os.strerror(code).lower() if code else fault.message
+            return "unreachable", f"{fault.peer} cannot be reached: {why}"
+
+
+def _timed_out(fault: Fault) -> Judgement:
+    peer, elapsed = fault.peer, _elapsed(fault)
+    match fault.phase:
+        case "connect":
+            return "connect_timeout", f"no connection to {peer} after {elapsed}"
+        case "tls":
+            return "timeout", f"TLS handshake with {peer} was not over after {elapsed}"
+        case "request":
+            return "timeout", f"{peer} had not taken the request after {elapsed}"
+        case "transfer":
+            return "timeout", f"response of {peer} was not over after {elapsed}, {fault.body_bytes} bytes of body came"
+        case _:
+            return "timeout", f"no answer from {peer} after {elapsed}"
+
+
+# X509_V_ERR_*: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
+_EXPIRED = (9, 10)  # not yet valid, has expired
+_NAME_MISMATCH = (0, 62, 64)  # no objection: libcurl compared the names itself; host name, IP address
+
+
+def _not_verified(fault: Fault) -> Judgement:
+    if fault.verify_result in _EXPIRED:
+        when = "is not valid yet" if fault.verify_result == 9 else "has expired"
+        return "tls_expired", f"certificate of {fault.peer} {when}"
+    if fault.verify_result in _NAME_MISMATCH:
+        return "tls_name_mismatch", f"certificate of {fault.peer} is not for this name"
+    return "tls_untrusted", f"certificate of {fault.peer} is not trusted: {_openssl(fault.message)}"
+
+
+def _broken(fault: Fault) -> Judgement:
+    if "alert" in fault.message:  # TLS 1.3: the server judges our certificate after our handshake is over
+        return "tls_handshake", f"{fault.peer} refused the TLS session: {_openssl(fault.message)}"
+    if "Too large response headers" in fault.message:
+        return _header_too_large(fault)
+    if fault.errno in (errno.ECONNRESET, errno.EPIPE) or "reset" in fault.message:
+        return "reset", f"connection reset by {fault.peer}"
+    return "closed", f"connection with {fault.peer} broke: {fault.message}"
+
+
+def _handshake(fault: Fault) -> Judgement:
+    return "tls_handshake", f"TLS handshake with {fault.peer} failed: {_openssl(fault.message)}"
+
+
+def _own_certificate(fault: Fault) -> Judgement:
+    return "tls_handshake", f"the client certificate cannot be used: {fault.message}"
+
+
+def _own_roots(fault: Fault) -> Judgement:
+    return "tls_untrusted", f"the file of trusted roots cannot be read: {fault.message}"
+
+
+def _nothing(fault: Fault) -> Judgement:
+    return "closed", f"connection closed by {fault.peer} without an answer"
+
+
+def _partial(fault: Fault) -> Judgement:
+    return "short_body", f"connection closed before the body was complete, after {fault.body_bytes} bytes"
+
+
+def _not_taken(fault: Fault) -> Judgement:
+    if fault.too_large:
+        return "too_large", f"body is longer than {format_bytes(fault.body_limit_bytes)}"
+    return _unknown(fault)
+
+
+def _header_too_large(fault: Fault) -> Judgement:
+    return "too_large", f"header is too large: {fault.message}"
+
+
+def _encoding(fault: Fault) -> Judgement:
+    return "body", f"body cannot be decoded: {fault.message}"
+
+
+def _no_url(fault: Fault) -> Judgement:
+    return "unreachable", f"not a URL: {fault.message}"
+
+
+def _not_http(fault: Fault) -> Judgement:
+    return "header", f"answer of {fault.peer} is not HTTP: {fault.message}"
+
+
+def _stream(fault: Fault) -> Judgement:
+    return "reset", f"HTTP/2 with {fault.peer} broke: {fault.message}"
+
+
+def _unknown(fault: Fault) -> Judgement:
+    return "internal", f"libcurl gave up with code {fault.code}: {fault.message}"
+
+
+# Plain numbers are codes that pycurl has no name for: https://curl.se/libcurl/c/libcurl-errors.html
+_JUDGES: dict[int, Callable[[Fault], Judgement]] = {
+    pycurl.E_UNSUPPORTED_PROTOCOL: _not_http,  # also said of HTTP/0.9
+    pycurl.E_URL_MALFORMAT: _no_url,
+    pycurl.E_COULDNT_CONNECT: _not_connected,
+    8: _not_http,  # CURLE_WEIRD_SERVER_REPLY
+    16: _stream,  # CURLE_HTTP2
+    pycurl.E_PARTIAL_FILE: _partial,
+    pycurl.E_WRITE_ERROR: _not_taken,
+    pycurl.E_OPERATION_TIMEDOUT: _timed_out,
+    pycurl.E_SSL_CONNECT_ERROR: _handshake,
+    pycurl.E_GOT_NOTHING: _nothing,
+    pycurl.E_SEND_ERROR: _broken,
+    pycurl.E_RECV_ERROR: _broken,
+    pycurl.E_SSL_CERTPROBLEM: _own_certificate,
+    pycurl.E_SSL_CIPHER: _handshake,
+    pycurl.E_PEER_FAILED_VERIFICATION: _not_verified,
+    pycurl.E_BAD_CONTENT_ENCODING: _encoding,
+    pycurl.E_SSL_CACERT_BADFILE: _own_roots,
+    92: _stream,  # CURLE_HTTP2_STREAM
+    100: _header_too_large,  # CURLE_TOO_LARGE
+}
+
+
+def _elapsed(fault: Fault) -> str:
+    return format_duration(fault.elapsed_s, brief=True)
+
+
+def _openssl(message: str) -> str:
+    """`TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version` without the first three parts."""
+    return re.sub(r"^.*(error:[0-9A-F]{8}:[^:]*:[^:]*:|certificate problem: |SSL_connect: )", "", message)

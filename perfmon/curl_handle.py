@@ -1,0 +1,289 @@
+"""One easy handle of libcurl: configured for one request, run many times, read after each run."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pycurl
+
+from perfmon import blame
+from perfmon.exchange import Request, Response
+from perfmon.model import Failure, Phase
+from perfmon.tls import TlsConfig, trust_file
+
+__all__ = ["Handle"]
+
+_VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
+_HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
+_MARKS: tuple[tuple[Phase, int], ...] = (
+    ("connect", pycurl.CONNECT_TIME_T),
+    ("tls", pycurl.APPCONNECT_TIME_T),
+    ("request", pycurl.POSTTRANSFER_TIME_T),
+    ("processing", pycurl.STARTTRANSFER_TIME_T),
+)
+_VERSIONS = {
+    "TLS10": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
+    "TLS11": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
+    "TLS12": (pycurl.SSLVERSION_TLSv1_2, pycurl.SSLVERSION_MAX_TLSv1_2),
+    "TLS13": (pycurl.SSLVERSION_TLSv1_3, pycurl.SSLVERSION_MAX_TLSv1_3),
+}
+
+
+class Handle:
+    """The handle and what the transfer under way has brought so far."""
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_body_bytes",
+        "_has_cookies",
+        "_headers",
+        "_request",
+        "_runs",
+        "_timeout_ms",
+        "_tls_version",
+        "_too_large",
+        "_verbose",
+        "curl",
+        "ended",
+        "talks",
+    )
+
+    def __init__(self, request: Request, note: Callable[[str], None] | None) -> None:
+        self.curl = pycurl.Curl()
+        self.curl.handle = self  # how `Multi` finds its way back
+        self.ended: asyncio.Future[tuple[int, str]]
+        self.talks = note is not None
+        self._request = request
+        self._body = bytearray()
+        self._body_bytes = 0
+        self._headers: list[tuple[str, str]] = []
+        self._too_large = False
+        self._tls_version = ""
+        self._address = ""
+        self._timeout_ms = 0
+        self._has_cookies = False
+        self._runs = 0
+        self._verbose = False
+        self._configure()
+        if note is not None:
+            self._talk(note)
+
+    def aim(self, address: str, timeout_s: float, cookies: Iterable[str]) -> None:
+        """Make ready for the next run. Options that stay as they are cost nothing."""
+        self._body.clear()
+        self._body_bytes = 0
+        self._headers.clear()
+        self._too_large = False
+        if address != self._address:
+            self._address = address
+            self.curl.setopt(pycurl.CONNECT_TO, [f"::[{address}]:" if ":" in address else f"::{address}:"])
+        timeout_ms = max(1, round(timeout_s * 1000))
+        if timeout_ms != self._timeout_ms:
+            self._timeout_ms = timeout_ms
+            self.curl.setopt(pycurl.TIMEOUT_MS, timeout_ms)
+        if self._has_cookies or cookies:
+            self._set_cookies(cookies)
+        if self._request.tls is not None and not self.talks:
+            self._listen_for_version()
+
+    def response(self, code: int, message: str) -> Response:
+        """What the run that has ended came to; `code` 0 = fine."""
+        info = self.curl.getinfo
+        tls = self._request.tls is not None
+        phases, last = _phases(info, tls=tls)
+        status = info(pycurl.RESPONSE_CODE)
+        location = info(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
+        return Response(
+            phases=phases,
+            error=self._blame(code, message, phases, last) if code else None,
+            status=status,
+            http_version=_HTTP_VERSIONS.get(info(pycurl.INFO_HTTP_VERSION), 0.0) if status else 0.0,
+            content_length=int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0,
+            body_bytes=self._body_bytes,
+            body=bytes(self._body),
+            headers=tuple(self._headers),
+            last_modified=info(pycurl.INFO_FILETIME),
+            location=location or "",
+            cookies=self._new_cookies() if location else (),
+            certificates=self._certificates() if tls else (),
+            tls_version=self._tls_version if tls and last != "tls" else "",
+        )
+
+    # ------------------------------------------------------------ before a run
+
+    def _configure(self) -> None:
+        request, setopt = self._request, self.curl.setopt
+        setopt(pycurl.URL, request.url)
+        setopt(pycurl.NOSIGNAL, 1)
+        setopt(pycurl.PROXY, "")  # whatever http_proxy says
+        setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        setopt(pycurl.WRITEFUNCTION, self._take)
+        if request.fresh:
+            setopt(pycurl.FRESH_CONNECT, 1)
+            setopt(pycurl.FORBID_REUSE, 1)
+        if request.tls is not None:
+            self._configure_tls(request.tls)
+        if request.connect_only:
+            setopt(pycurl.CONNECT_ONLY, 1)
+            setopt(pycurl.SSL_ENABLE_ALPN, 0)
+        else:
+            self._configure_http()
+
+    def _configure_http(self) -> None:
+        request, setopt = self._request, self.curl.setopt
+        setopt(pycurl.PATH_AS_IS, 1)
+        setopt(pycurl.OPT_FILETIME, 1)
+        setopt(pycurl.COOKIEFILE, "")  # no file: it turns the cookie engine on
+        setopt(pycurl.HTTPHEADER, list(request.headers))
+        if request.method == "HEAD":
+            setopt(pycurl.NOBODY, 1)
+        elif request.body is not None:
+            setopt(pycurl.POSTFIELDS, request.body)
+        if request.method not in ("HEAD", "GET") or request.body is not None:
+            setopt(pycurl.CUSTOMREQUEST, request.method)
+        if request.decode:
+            setopt(pycurl.ACCEPT_ENCODING, request.decode)
+        if request.keep_headers:
+            setopt(pycurl.HEADERFUNCTION, self._take_header)
+
+    def _configure_tls(self, tls: TlsConfig) -> None:
+        setopt = self.curl.setopt
+        setopt(pycurl.OPT_CERTINFO, 1)
+        setopt(pycurl.SSL_SESSIONID_CACHE, 0)  # a resumed session would hide a bad certificate
+        # OpenSSL 3.5 also makes a key for ML-KEM, which is a tenth of the handshake's cost here; every server that
+        # knows ML-KEM takes one of these as well.
+        setopt(pycurl.SSL_EC_CURVES, "X25519:P-256:P-384:P-521")
+        if tls.insecure_skip_verify:
+            setopt(pycurl.SSL_VERIFYPEER, 0)
+            setopt(pycurl.SSL_VERIFYHOST, 0)
+        else:
+            setopt(pycurl.CAINFO, tls.ca_file or trust_file())
+        if tls.cert_file:
+            setopt(pycurl.SSLCERT, tls.cert_file)
+            setopt(pycurl.SSLKEY, tls.key_file)
+            setopt(pycurl.KEYPASSWD, "")  # otherwise OpenSSL asks at the terminal, and waits
+        self._set_versions(tls)
+
+    def _set_versions(self, tls: TlsConfig) -> None:
+        low, high = tls.min_version, tls.max_version
+        if not low and high in ("TLS10", "TLS11"):
+            low = high
+        if low in ("TLS10", "TLS11"):
+            self.curl.setopt(pycurl.SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0")  # OpenSSL 3 refuses them otherwise
+        if low or high:
+            self.curl.setopt(pycurl.SSLVERSION, _VERSIONS[low or "TLS12"][0] | (_VERSIONS[high][1] if high else 0))
+
+    def _set_cookies(self, cookies: Iterable[str]) -> None:
+        self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forgets all
+        for cookie in cookies:
+            self.curl.setopt(pycurl.COOKIELIST, cookie)
+        self._has_cookies = bool(cookies)
+
+    def _listen_for_version(self) -> None:
+        """Have libcurl talk in the first run and in each 16th, so the version is at most that many runs old."""
+        verbose = self._runs % _VERBOSE_EVERY == 0
+        self._runs += 1
+        if verbose != self._verbose:
+            self._verbose = verbose
+            self.curl.setopt(pycurl.DEBUGFUNCTION, self._take_version)
+            self.curl.setopt(pycurl.VERBOSE, verbose)
+
+    def _talk(self, note: Callable[[str], None]) -> None:
+        def hear(kind: int, text: bytes) -> None:
+            self._take_version(kind, text)
+            _tell(note, kind, text)
+
+        self.curl.setopt(pycurl.DEBUGFUNCTION, hear)
+        self.curl.setopt(pycurl.VERBOSE, 1)
+
+    # ------------------------------------------------------------ called by libcurl during a run
+
+    def _take(self, chunk: bytes) -> int | None:
+        request = self._request
+        self._body_bytes += len(chunk)
+        if 0 < request.body_limit_bytes < self._body_bytes:
+            self._body_bytes = int(request.body_limit_bytes)
+            self._too_large = True
+            return 0  # ends the transfer
+        room = request.keep_body_bytes - len(self._body)
+        if room > 0:
+            self._body += chunk[:room]
+        return None  # all of it
+
+    def _take_header(self, line: bytes) -> None:
+        if line.startswith(b"HTTP/"):
+            self._headers.clear()  # those of a 100 Continue before
+            return
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon:
+            self._headers.append((name.strip().lower(), value.strip()))
+
+    def _take_version(self, kind: int, text: bytes) -> None:
+        if kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):
+            self._tls_version = text.split(None, 4)[3].decode()
+
+    # ------------------------------------------------------------ after a run
+
+    def _new_cookies(self) -> tuple[str, ...]:
+        cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST) or ())
+        self._has_cookies = bool(cookies)
+        return cookies
+
+    def _certificates(self) -> tuple[str, ...]:
+        chain = self.curl.getinfo(pycurl.INFO_CERTINFO)
+        return tuple(value for certificate in chain for key, value in certificate if key == "Cert")
+
+    def _blame(self, code: int, message: str, phases: dict[Phase, float], last: Phase) -> Failure:
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        return blame.blame(
+            blame.Fault(
+                code=code,
+                message=message,
+                errno=self.curl.getinfo(pycurl.OS_ERRNO),
+                verify_result=self.curl.getinfo(pycurl.SSL_VERIFYRESULT),
+                too_large=self._too_large,
+                phase=last,
+                peer=f"{host}:{self._request.port}",
+                elapsed_s=phases[last],
+                body_bytes=self._body_bytes,
+                body_limit_bytes=self._request.body_limit_bytes,
+            )
+        )
+
+
+def _phases(info: Callable[[int], Any], *, tls: bool) -> tuple[dict[Phase, float], Phase]:
+    """The phases that were begun, and the last of them.
+
+    libcurl's marks are microseconds from the start, 0 when not reached. What it does before it opens the socket is
+    its own affair and counts for no phase.
+    """
+    before = info(pycurl.NAMELOOKUP_TIME_T)
+    total = info(pycurl.TOTAL_TIME_T)
+    phases: dict[Phase, float] = {}
+    for phase, mark in _MARKS:
+        if phase == "tls" and not tls:
+            continue
+        at = info(mark)
+        if at <= 0:
+            phases[phase] = max(0, total - before) / 1e6
+            return phases, phase
+        phases[phase] = max(0, at - before) / 1e6
+        before = at
+    phases["transfer"] = max(0, total - before) / 1e6
+    return phases, "transfer"
+
+
+_SECRET_HEADERS = (b"authorization:", b"cookie:", b"set-cookie:", b"proxy-authorization:")
+
+
+def _tell(note: Callable[[str], None], kind: int, text: bytes) -> None:
+    """Pass on what libcurl says and both sides' headers, secrets left out; bodies are not told."""
+    prefix = {pycurl.INFOTYPE_TEXT: "", pycurl.INFOTYPE_HEADER_IN: "< ", pycurl.INFOTYPE_HEADER_OUT: "> "}.get(kind)
+    if prefix is None:
+        return
+    for line in text.splitlines():
+        name, _, _ = line.partition(b":")
+        shown = name + b": <secret>" if line.lower().startswith(_SECRET_HEADERS) else line
+        if shown:
+            note(prefix + shown.decode("utf-8", "replace"))

@@ -1,0 +1,47 @@
+"""What goes out on a connection and what comes back: the values of one HTTP exchange or one bare connection."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from perfmon.model import Failure, Phase
+from perfmon.tls import TlsConfig
+
+__all__ = ["FIRST_BYTES", "Request", "Response"]
+
+FIRST_BYTES = 200  # of every body, for the evidence of a failure
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What to send, and how much of the answer to keep. Made once, performed many times."""
+
+    url: str  # http or https; its host is what Host and SNI say, not where the connection goes
+    port: int  # the URL's, also when it is the scheme's own
+    method: str = "GET"
+    headers: tuple[str, ...] = ()  # "Name: value"; "Name;" sends an empty one
+    body: bytes | None = None
+    tls: TlsConfig | None = None  # None = plain text
+    decode: str = ""  # the Content-Encoding to ask for and to undo
+    keep_headers: bool = False
+    keep_body_bytes: int = FIRST_BYTES
+    body_limit_bytes: float = 0.0  # a longer body fails; 0 = none
+    connect_only: bool = False  # end when the connection stands, TLS included
+    fresh: bool = True
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back. Zeros where nothing did."""
+
+    phases: Mapping[Phase, float]  # those that were begun, in seconds
+    error: Failure | None
+    status: int
+    http_version: float  # 1.1
+    content_length: int  # -1 when the response did not say
+    body_bytes: int  # after decoding, the limit at most
+    body: bytes  # its beginning
+    headers: tuple[tuple[str, str], ...]  # names in lower case; only with `keep_headers`
+    last_modified: int  # Unix time, -1 = not said
+    location: str  # where a redirect leads, absolute
+    cookies: tuple[str, ...]  # of a redirect, in libcurl's form, for `Transfer.perform(cookies=...)`
+    certificates: tuple[str, ...]  # PEM, leaf first; also those of a name that did not match
+    tls_version: str  # "TLSv1.3"

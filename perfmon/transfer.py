@@ -1,0 +1,114 @@
+"""libcurl's multi interface on the event loop: one HTTP exchange, or one bare connection, timed phase by phase.
+
+One hop at a time: redirects are the caller's. A fault of the target is never an exception, it is `Response.error`.
+Every transfer opens a connection of its own and closes it, since libcurl resends a GET in silence when a connection
+that it reuses dies before the first byte: the server sees two requests and the caller hears of one. A request with
+`fresh=False` reuses connections and accepts that.
+
+Addresses come from `perfmon.resolve`; libcurl looks up no name here, so it starts no thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from perfmon.clock import Clock
+from perfmon.curl_handle import Handle
+from perfmon.curl_multi import Multi
+from perfmon.exchange import Request, Response
+from perfmon.tls import TlsConfig, trust_file
+
+__all__ = ["Exchange", "Request", "Response", "Transfer"]
+
+Note = Callable[[str], None]
+
+
+class Exchange:
+    """A request with its configured handles: one, and more only while it runs more than once at a time."""
+
+    __slots__ = ("_idle", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._idle: list[Handle] = []
+
+    def take(self, note: Note | None) -> Handle:
+        """A handle for one run. One that talks is made for that run alone."""
+        if self._idle and note is None:
+            return self._idle.pop()
+        return Handle(self.request, note)
+
+    def give_back(self, handle: Handle) -> None:
+        """Keep a handle for the next run."""
+        if not handle.talks:
+            self._idle.append(handle)
+
+
+class Transfer:
+    """The engine, one per process. `open` inside the running loop, `close` when nothing needs it any more."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._multis: dict[tuple[str, int], Multi] = {}
+        self._loop: asyncio.AbstractEventLoop
+
+    def open(self) -> None:
+        """Bind to the running loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """Cancel what still runs and give every descriptor back."""
+        for multi in self._multis.values():
+            multi.close()
+        self._multis.clear()
+
+    async def perform(
+        self,
+        exchange: Exchange,
+        *,
+        address: str,
+        timeout_s: float,
+        cookies: Collection[str] = (),
+        note: Note | None = None,
+    ) -> Response:
+        """Run one exchange against one address, in `timeout_s` at most; whatever goes wrong is in the response.
+
+        `note` hears what libcurl says and the headers of both sides, without secrets.
+        """
+        handle = exchange.take(note)
+        handle.aim(address, timeout_s, cookies)
+        multi = self._multi(exchange.request.tls)
+        try:
+            code, message = await multi.run(handle)
+        except asyncio.CancelledError:
+            multi.abandon(handle)
+            raise
+        response = handle.response(code, message)
+        exchange.give_back(handle)
+        return response
+
+    def _multi(self, tls: TlsConfig | None) -> Multi:
+        """One multi per state of each file of roots: libcurl parses it once per multi, and keeps it for a day."""
+        key = ("", 0)
+        if tls is not None and not tls.insecure_skip_verify:
+            name = tls.ca_file or trust_file()
+            key = (name, _modified_ns(name))
+        multi = self._multis.get(key)
+        if multi is None:
+            self._close_idle(key[0])
+            multi = self._multis[key] = Multi(self._loop, self._clock)
+        return multi
+
+    def _close_idle(self, name: str) -> None:
+        """Let go of the former states of a file."""
+        for key, multi in tuple(self._multis.items()):
+            if key[0] == name and multi.idle:
+                del self._multis[key]
+                multi.close()
+
+
+def _modified_ns(name: str) -> int:
+    try:
+        return Path(name).stat().st_mtime_ns
+    except OSError:
+        return 0  # libcurl will say what is wrong with the file
