@@ -228,7 +228,7 @@ class Store:
             if file.connect():
                 # A file that was not there before knows nothing of what the lost one had.
                 with self._changed:
-                    batch = self._kept | batch
+                    batch = {**self._kept, **batch}
             file.save(batch)
         except (sqlite3.Error, OSError) as error:
             self._fail(error, batch)

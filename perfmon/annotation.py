@@ -1,0 +1,70 @@
+"""What an alert says to a person: annotations with `{{name}}` filled in, and words of its own where none are given.
+
+A name is a label of the alert ("" when this one does not have it, as in Prometheus), or one of
+
+- `value`, `limit`: numbers in base units, as the verdict has them
+- `why`: what was expected and what was seen, in words
+- `since`: when it was first seen broken, RFC 3339
+"""
+
+import re
+from collections.abc import Collection, Iterable
+
+from perfmon import kinds, units
+from perfmon.clock import Clock, iso, to_wall
+from perfmon.model import Alert, Labels
+
+__all__ = ["annotate", "check_annotations"]
+
+
+def annotate(templates: Labels, alert: Alert, clock: Clock) -> dict[str, str]:
+    """The annotations of an alert as it stands; summary and description are there in any case."""
+    facts = _facts(alert, clock)
+    own = {"summary": f"{alert.rule}: {_subject(alert)}", "description": f"{facts['why']}, since {facts['since']}"}
+    return own | {name: _fill(template, facts) for name, template in templates.items()}
+
+
+def check_annotations(templates: Labels, label_names: Collection[str]) -> Iterable[tuple[str, str]]:
+    """Why templates cannot be filled in, as (name of the annotation, message).
+
+    `label_names` are all that an alert of the rule may have: those of the series it can select, and the rule's own.
+    """
+    known = sorted({"alertname", "severity", *_FACTS, *label_names})
+    for annotation, template in templates.items():
+        for match in _PLACE.finditer(template):
+            name = match["name"]
+            if name not in known:
+                yield annotation, f"{{{{{name}}}}}: {kinds.unknown(name.removeprefix('$labels.').lstrip('$.'), known)}"
+        if any(brace in _PLACE.sub("", template) for brace in ("{{", "}}")):
+            yield annotation, "expected a name between {{ and }}, as in {{target}}"
+
+
+_FACTS = ("value", "limit", "why", "since")
+_PLACE = re.compile(r"\{\{\s*(?P<name>[^\s{}]+)\s*\}\}")
+
+
+def _facts(alert: Alert, clock: Clock) -> dict[str, str]:
+    verdict = alert.verdict
+    return {
+        "value": _number(verdict.value if verdict else None),
+        "limit": _number(verdict.limit if verdict else None),
+        "why": verdict.why if verdict else "",
+        "since": "" if alert.active_at is None else iso(to_wall(clock, alert.active_at)),
+        **alert.labels,
+    }
+
+
+def _fill(template: str, facts: Labels) -> str:
+    return _PLACE.sub(lambda match: facts.get(match["name"], ""), template)
+
+
+def _subject(alert: Alert) -> str:
+    """What it is about: the target, or the sampler with the labels that tell its series apart."""
+    labels = alert.labels
+    if "target" in labels:
+        return labels["target"]
+    return " ".join(value for name, value in labels.items() if name not in ("alertname", "severity"))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else units.format_quantity(value, "", brief=True)

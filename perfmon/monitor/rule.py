@@ -1,0 +1,293 @@
+"""Bind rules to series as these come and go, evaluate them, and keep their alerts.
+
+A rule is evaluated for a series at each new point (`evaluate`), and by `sweep` when no point comes. States are put into
+the store and receivers told in one transaction. All methods belong to one thread, the daemon's event loop.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from heapq import nsmallest
+
+import msgspec
+from msgspec.structs import replace
+
+from perfmon import kinds
+from perfmon.annotation import annotate
+from perfmon.clock import Clock
+from perfmon.model import Alert, Labels, Rule, Verdict, Window
+from perfmon.monitor import alert as alerts
+from perfmon.monitor.store import Store
+from perfmon.selection import matches
+
+__all__ = ["Rules"]
+
+WindowOf = Callable[[str, str, float, float], Window]
+"""The series' key, the metric, the span in seconds, now."""
+Tell = Callable[[Sequence[Alert]], None]
+
+SWEEP_AT_MOST = 500
+ORPHAN_S = 3600.0
+
+
+class Rules:
+    """All rules, the series that they are bound to, and the alerts that are not inactive or were resolved once."""
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        window: WindowOf,
+        store: Store,
+        tell: Tell,
+        clock: Clock,
+        on_defect: Callable[[str, Exception], None],
+    ) -> None:
+        """Take up the alerts that the store holds; they wait for their series to be added."""
+        self.evaluations: Counter[str] = Counter()  # by the name of the rule
+        self._window = window
+        self._store = store
+        self._tell = tell
+        self._clock = clock
+        self._on_defect = on_defect
+        self._rules = [_Judge(rule) for rule in rules]
+        self._series: dict[str, _Series] = {}
+        self._bound: dict[str, _Series] = {}  # those with a rule at least
+        self._born_at = clock.monotonic()
+        gap_s = store.unwatched_s()
+        known = (alerts.resume(found, unwatched_s=gap_s, now=self._born_at) for found in store.alerts())
+        self._alerts: dict[_Identity, Alert] = {_identity(found): found for found in known}
+
+    def add(self, key: str, labels: Labels, metrics: Collection[str], *, interval_s: float, now: float) -> list[Alert]:
+        """Begin to judge a series, or go on with other labels; answers with alerts told.
+
+        `metrics` are those that `window` knows for this key, `interval_s` is how often a point is due.
+        """
+        series = self._series[key] = _Series(key, labels, metrics, interval_s, now)
+        self._bind(series)
+        return self._end_gone([found for found in self._alerts.values() if found.series == key], now)
+
+    def remove(self, key: str, now: float) -> list[Alert]:
+        """Judge a series no longer: what fires is resolved and forgotten; answers with alerts told."""
+        self._series.pop(key, None)
+        self._bound.pop(key, None)
+        return self._end((found for found in self._alerts.values() if found.series == key), _NOT_WATCHED, now)
+
+    def replace(self, rules: Iterable[Rule], now: float) -> list[Alert]:
+        """Go on with other rules; answers with alerts told.
+
+        An alert goes on when a rule of the new ones makes one with the same labels: with another limit or `for` it is
+        still the same alert to those who were told. The others are resolved and forgotten.
+        """
+        self._rules = [_Judge(rule) for rule in rules]
+        self._bound.clear()
+        for series in self._series.values():
+            self._bind(series)
+        return self._end_gone(list(self._alerts.values()), now)
+
+    def settle(self, now: float, *, may_come: Callable[[str], bool]) -> list[Alert]:
+        """Say that all series known at the start were added: alerts left over from the former life are resolved.
+
+        Those whose series `may_come` later (a sampler's show at its first reading) wait for it, an hour at most.
+        """
+        orphans = [found for found in self._alerts.values() if found.series not in self._series]
+        lost = [found for found in orphans if not may_come(found.series)]
+        waiting = [found for found in orphans if may_come(found.series)]
+        return self._end(lost, _NOT_WATCHED, now) + self._end_gone(waiting, now)
+
+    def evaluate(self, key: str, now: float) -> list[Alert]:
+        """Judge a series that has a new point; answers with alerts told. Costs one look-up when no rule is bound."""
+        series = self._bound.get(key)
+        if series is None:
+            return []
+        return self._record(self._judged(series, now))
+
+    def sweep(self, now: float) -> list[Alert]:
+        """Judge series that have been silent for one and a half intervals; answers with alerts told.
+
+        At most 500 at a time, the longest silent first, so that it never holds the event loop for long.
+        """
+        silent = (one for one in self._bound.values() if now - one.judged_at >= 1.5 * one.interval_s)
+        changes = [
+            change
+            for series in nsmallest(SWEEP_AT_MOST, silent, key=lambda one: one.judged_at)
+            for change in self._judged(series, now)
+        ]
+        told = self._record(changes)
+        if now - self._born_at < ORPHAN_S:
+            return told
+        orphans = (found for found in self._alerts.values() if found.series not in self._series)
+        return told + self._end(orphans, "its series has not come back since perfmon was started an hour ago", now)
+
+    def alerts(self) -> list[Alert]:
+        """Every alert that is pending or firing, or was resolved and has not been pending since."""
+        return list(self._alerts.values())
+
+    def states(self) -> Mapping[tuple[str, str], int]:
+        """How many alerts are pending and firing, by rule and state, zeros included."""
+        counts = {(judge.rule.name, state): 0 for judge in self._rules for state in ("pending", "firing")}
+        for found in self._alerts.values():
+            if found.state != "inactive":
+                counts[found.rule, found.state] = counts.get((found.rule, found.state), 0) + 1
+        return counts
+
+    # ------------------------------------------------------------ binding
+
+    def _bind(self, series: "_Series") -> None:
+        series.judges = tuple(judge for judge in self._rules if judge.suits(series))
+        if series.judges:
+            self._bound[series.key] = series
+        else:
+            self._bound.pop(series.key, None)
+
+    def _end_gone(self, found: Iterable[Alert], now: float) -> list[Alert]:
+        """Resolve those of the alerts that nothing can make any more."""
+        return self._end((one for one in found if self._is_gone(one)), "its rule is no longer there", now)
+
+    def _is_gone(self, found: Alert) -> bool:
+        series = self._series.get(found.series)
+        if series is None:
+            return all(judge.rule.name != found.rule for judge in self._rules)
+        return all(
+            found.labels != judge.labels(series, severity) for judge in series.judges for severity in judge.severities
+        )
+
+    def _end(self, found: Iterable[Alert], why: str, now: float) -> list[Alert]:
+        ended = [alerts.end(one, why, now) for one in found]
+        changes = [
+            _Change(alert=after, told=told, gone=True) for after, told in ended if _identity(after) in self._alerts
+        ]
+        return self._record(changes)
+
+    # ------------------------------------------------------------ judging
+
+    def _judged(self, series: "_Series", now: float) -> list["_Change"]:
+        series.judged_at = now
+        changes: list[_Change] = []
+        for judge in series.judges:
+            self.evaluations[judge.rule.name] += 1
+            verdict = self._verdict(judge, series, now)
+            changes += self._moved(judge, series, verdict, now)
+        return changes
+
+    def _verdict(self, judge: "_Judge", series: "_Series", now: float) -> Verdict:
+        try:
+            return judge.evaluate(self._window(series.key, judge.rule.metric, judge.span_s, now))
+        except Exception as error:  # noqa: BLE001 - one rule's defect spares the others
+            self._on_defect(f"rule {judge.rule.name}", error)
+            return Verdict(level="waiting", why=f"the rule could not be evaluated: {error!r}")
+
+    def _moved(self, judge: "_Judge", series: "_Series", verdict: Verdict, now: float) -> Iterator["_Change"]:
+        """The alerts of one rule on one series after a verdict, those that are worth a note."""
+        for severity in judge.severities:
+            identity = (judge.rule.name, series.key, severity)
+            before = self._alerts.get(identity)
+            if before is None:
+                if not verdict.broken:
+                    continue
+                before = Alert(rule=judge.rule.name, labels=judge.labels(series, severity), series=series.key)
+            seen = alerts.seen_at(severity, judge.severities, verdict)
+            after, told = alerts.next(before, seen, judge.rule, now)
+            if _turned(before, after):
+                yield _Change(alert=self._annotated(after, judge.rule), told=told, gone=_is_over(after))
+            elif identity in self._alerts:
+                self._alerts[identity] = after
+
+    def _annotated(self, found: Alert, rule: Rule) -> Alert:
+        """With its words as of now; when it is over it keeps those with which it fired, as Prometheus does."""
+        if found.state == "inactive":
+            return found
+        return replace(found, annotations=annotate(rule.annotations, found, self._clock))
+
+    def _record(self, changes: Sequence["_Change"]) -> list[Alert]:
+        """Keep the alerts, remember them in the store and tell receivers, all or nothing."""
+        if not changes:
+            return []
+        told = [change.alert for change in changes if change.told]
+        with self._store.together():
+            self._store.put_alerts(change.alert for change in changes if not change.gone)
+            if told:
+                self._tell(told)
+            self._store.forget_alerts(change.alert for change in changes if change.gone)
+        for change in changes:
+            if change.gone:
+                self._alerts.pop(_identity(change.alert), None)
+            else:
+                self._alerts[_identity(change.alert)] = change.alert
+        return told
+
+
+_NOT_WATCHED = "it is no longer watched"
+
+
+class _Judge:
+    """A rule, ready to be evaluated."""
+
+    __slots__ = ("evaluate", "rule", "severities", "span_s")
+
+    def __init__(self, rule: Rule) -> None:
+        condition = kinds.load("conditions", rule.kind)
+        self.rule = rule
+        self.span_s: float = condition.span_s(rule.config)
+        self.evaluate: Callable[[Window], Verdict] = partial(condition.evaluate, config=rule.config)
+        levels = condition.levels(rule.config) if hasattr(condition, "levels") else ()
+        self.severities: tuple[str, ...] = tuple(levels) or (rule.severity,)
+
+    def suits(self, series: "_Series") -> bool:
+        return self.rule.metric in series.metrics and matches(self.rule.select, series.labels)
+
+    def labels(self, series: "_Series", severity: str) -> dict[str, str]:
+        """An alert's identity. An empty label is an absent one, to Prometheus as to Alertmanager."""
+        own = {"alertname": self.rule.name, "severity": severity}
+        every = {**series.labels, **self.rule.labels, **own}
+        return {name: _clean(value) for name, value in every.items() if value}
+
+
+class _Series:
+    """What is judged, and by which rules."""
+
+    __slots__ = ("interval_s", "judged_at", "judges", "key", "labels", "metrics")
+
+    def __init__(self, key: str, labels: Labels, metrics: Collection[str], interval_s: float, now: float) -> None:
+        self.key = key
+        self.labels = labels
+        self.metrics = metrics
+        self.interval_s = interval_s
+        self.judged_at = now
+        self.judges: tuple[_Judge, ...] = ()
+
+
+_Identity = tuple[str, str, str]  # rule, series, severity
+
+
+def _identity(found: Alert) -> _Identity:
+    return (found.rule, found.series, found.labels["severity"])
+
+
+class _Change(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that is no longer what it was."""
+
+    alert: Alert
+    told: bool  # receivers hear of it
+    gone: bool  # nothing needs to remember it
+
+
+def _clean(text: str) -> str:
+    """Names of files and processes may hold bytes that are no UTF-8; neither JSON nor a fingerprint takes them."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _turned(before: Alert, after: Alert) -> bool:
+    """Whether a restart would need to know: the state moved, or a firing one stopped or began again to be broken."""
+    if before.state != after.state:
+        return True
+    return after.state == "firing" and _is_broken(before) != _is_broken(after)
+
+
+def _is_broken(found: Alert) -> bool:
+    return found.verdict is not None and found.verdict.broken
+
+
+def _is_over(found: Alert) -> bool:
+    """Whether it went back from pending: an episode of which nobody has heard."""
+    return found.state == "inactive" and found.resolved_at is None
