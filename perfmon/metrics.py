@@ -25,6 +25,16 @@ class Family(msgspec.Struct, frozen=True):
     unit: Literal["seconds", "bytes", "ratio", ""] = ""
 
 
+def family_named(name: str, text: str, *labels: str) -> Family:
+    """A gauge or counter whose name tells its type and unit: `_total` ends a counter, and the unit stands before it."""
+    stem = name.removesuffix("_total")
+    unit = next(unit for unit in _UNITS if stem.endswith(unit))  # the last of them is "", which ends every name
+    return Family(name, "gauge" if stem == name else "counter", text, labels, unit)
+
+
+_UNITS: tuple[Literal["seconds", "bytes", "ratio", ""], ...] = ("seconds", "bytes", "ratio", "")
+
+
 # Labels of every probe series: probe, target, module, and the user's own.
 PROBE_FAMILIES = (
     Family("probe_success", "gauge", "Whether the last run of the probe succeeded."),

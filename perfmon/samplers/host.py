@@ -1,20 +1,21 @@
 """Read the resources of this machine: CPU, memory, pressure, disks, filesystems, network.
 
-Each part is read by itself: one that this kernel does not have is absent, one that cannot be read is absent and counted.
+Each part is read by itself: what this kernel does not have is absent, what cannot be read is absent and counted.
 Only filesystems on local devices are asked for their usage: with a dead NFS server that question never returns.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from errno import EOPNOTSUPP
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from perfmon.clock import Clock
-from perfmon.metrics import Family
+from perfmon.metrics import family_named
 from perfmon.model import Sample
 from perfmon.procfs import Procfs
 
@@ -37,83 +38,73 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 FAMILIES = (
-    Family(
+    family_named(
         "perfmon_host_cpu_seconds_total",
-        "counter",
-        "Time of all CPUs by what they did: user, nice, system, idle, iowait, irq, softirq, steal."
-        " Guests count as user.",
-        ("mode",),
-        "seconds",
+        "Time of all CPUs by mode: user, nice, system, idle, iowait, irq, softirq, steal. Guests count as user.",
+        "mode",
     ),
-    Family("perfmon_host_cpus", "gauge", "CPUs that are online."),
-    Family("perfmon_host_load1", "gauge", "Processes running or waiting for a CPU or a disk, mean of 1 minute."),
-    Family("perfmon_host_load5", "gauge", "Processes running or waiting for a CPU or a disk, mean of 5 minutes."),
-    Family("perfmon_host_load15", "gauge", "Processes running or waiting for a CPU or a disk, mean of 15 minutes."),
-    Family("perfmon_host_processes_running", "gauge", "Threads that run or wait for a CPU."),
-    Family("perfmon_host_processes_blocked", "gauge", "Threads that wait for a disk."),
-    Family("perfmon_host_forks_total", "counter", "Processes and threads started since boot."),
-    Family("perfmon_host_context_switches_total", "counter", "Context switches of all CPUs."),
-    Family("perfmon_host_boot_timestamp_seconds", "gauge", "When the machine started, in Unix time.", (), "seconds"),
-    Family("perfmon_host_memory_total_bytes", "gauge", "RAM that the kernel can use.", (), "bytes"),
-    Family(
+    family_named("perfmon_host_cpus", "CPUs that are online."),
+    family_named("perfmon_host_load1", "Threads that run or wait for a CPU or a disk, mean of 1 minute."),
+    family_named("perfmon_host_load5", "Threads that run or wait for a CPU or a disk, mean of 5 minutes."),
+    family_named("perfmon_host_load15", "Threads that run or wait for a CPU or a disk, mean of 15 minutes."),
+    family_named("perfmon_host_processes_running", "Threads that run or wait for a CPU."),
+    family_named("perfmon_host_processes_blocked", "Threads that wait for a disk."),
+    family_named("perfmon_host_forks_total", "Processes and threads started since boot."),
+    family_named("perfmon_host_context_switches_total", "Context switches of all CPUs."),
+    family_named("perfmon_host_boot_timestamp_seconds", "When the machine started, in Unix time."),
+    family_named("perfmon_host_memory_total_bytes", "RAM that the kernel can use."),
+    family_named(
         "perfmon_host_memory_available_bytes",
-        "gauge",
-        "Memory that programs can get before the machine swaps, by the kernel's estimate.",
-        (),
-        "bytes",
+        "Memory that programs can get before the machine has to swap, by the kernel's estimate.",
     ),
-    Family("perfmon_host_memory_used_bytes", "gauge", "Total memory less the available.", (), "bytes"),
-    Family("perfmon_host_swap_total_bytes", "gauge", "Size of the swap space, 0 when there is none.", (), "bytes"),
-    Family("perfmon_host_swap_used_bytes", "gauge", "Swap space in use.", (), "bytes"),
-    Family(
+    family_named("perfmon_host_memory_used_bytes", "Memory that is not available: the total less the available."),
+    family_named("perfmon_host_swap_total_bytes", "Size of the swap space, 0 when there is none."),
+    family_named("perfmon_host_swap_used_bytes", "Swap space in use."),
+    family_named(
         "perfmon_host_pressure_waiting_seconds_total",
-        "counter",
-        "Time in which at least one task waited for the resource: cpu, memory, io (PSI `some`).",
-        ("resource",),
-        "seconds",
+        "Time in which at least one task waited for the resource: cpu, memory, io (`some` in /proc/pressure).",
+        "resource",
     ),
-    Family(
+    family_named(
         "perfmon_host_pressure_stalled_seconds_total",
-        "counter",
-        "Time in which nothing ran since all waited for the resource: memory, io, irq (PSI `full`).",
-        ("resource",),
-        "seconds",
+        "Time in which all tasks waited for the resource: memory, io, irq (`full` in /proc/pressure).",
+        "resource",
     ),
-    Family("perfmon_host_fds_allocated", "gauge", "File descriptors allocated on the machine."),
-    Family("perfmon_host_fds_max", "gauge", "File descriptors the machine may allocate."),
+    family_named("perfmon_host_fds_allocated", "File descriptors allocated on the machine."),
+    family_named("perfmon_host_fds_max", "File descriptors that the machine may allocate."),
     *(
-        Family(f"perfmon_host_filesystem_{name}", "gauge", text, ("device", "fstype", "mountpoint"), unit)
-        for name, text, unit in (
-            ("size_bytes", "Size of the filesystem.", "bytes"),
-            ("used_bytes", "Space in use.", "bytes"),
-            ("available_bytes", "Space that is left for those who are not root.", "bytes"),
-            ("inodes", "Files the filesystem can hold; absent when it has no such limit.", ""),
-            ("inodes_free", "Files it can still take; absent when it has no such limit.", ""),
-            ("readonly", "Whether it is mounted read-only, as after an error of the disk.", ""),
+        family_named(f"perfmon_host_filesystem_{name}", text, "device", "fstype", "mountpoint")
+        for name, text in (
+            ("size_bytes", "Size of the filesystem."),
+            ("used_bytes", "Space in use."),
+            ("available_bytes", "Space left for those who are not root."),
+            ("inodes", "Files that the filesystem can hold; absent when it sets no limit."),
+            ("inodes_free", "Files that it can still take; absent when it sets no limit."),
+            ("readonly", "Whether it is mounted read-only, as it is after an error of the disk."),
         )
     ),
     *(
-        Family(f"perfmon_host_disk_{name}_total", "counter", text, ("device",), unit)
-        for name, text, unit in (
-            ("reads", "Reads completed.", ""),
-            ("read_bytes", "Bytes read.", "bytes"),
-            ("read_time_seconds", "Time that reads took, queueing included, added up.", "seconds"),
-            ("writes", "Writes completed.", ""),
-            ("written_bytes", "Bytes written.", "bytes"),
-            ("write_time_seconds", "Time that writes took, queueing included, added up.", "seconds"),
-            ("io_time_seconds", "Time in which the disk had something to do.", "seconds"),
+        family_named(f"perfmon_host_disk_{name}_total", text, "device")
+        for name, text in (
+            ("reads", "Reads completed."),
+            ("read_bytes", "Bytes read."),
+            ("read_time_seconds", "Time that reads took, waiting included, added up."),
+            ("writes", "Writes completed."),
+            ("written_bytes", "Bytes written."),
+            ("write_time_seconds", "Time that writes took, waiting included, added up."),
+            ("io_time_seconds", "Time in which the disk had something to do."),
         )
     ),
     *(
-        Family(f"perfmon_host_network_{way}_{name}_total", "counter", text.format(way=way), ("device",), unit)
-        for way in ("receive", "transmit")
-        for name, text, unit in (
-            ("bytes", "Bytes of the network interface, {way} side.", "bytes"),
-            ("errors", "Errors of the network interface, {way} side.", ""),
-            ("drops", "Packets that were dropped for want of room, {way} side.", ""),
+        family_named(f"perfmon_host_network_{way}_{name}_total", text, "device")
+        for way, done in (("receive", "received"), ("transmit", "sent"))
+        for name, text in (
+            ("bytes", f"Bytes {done}."),
+            ("errors", f"Packets that could not be {done} for an error."),
+            ("drops", f"Packets that were not {done} for want of room."),
         )
     ),
-    Family("perfmon_host_read_errors_total", "counter", "Parts that could not be read; they are absent, not 0."),
+    family_named("perfmon_host_read_errors_total", "Parts that could not be read; they are absent, not 0."),
 )
 
 
@@ -169,7 +160,10 @@ class Reader:
         """A filesystem that cannot be asked is absent and counted; the others are there."""
         rootfs = self._config.rootfs.rstrip("/")
         for mount in _bounded(_mounts(self._procfs, rootfs, self._config.mounts), "mounts", left_out):
-            yield from self._unless_absent(partial(_usage, mount, rootfs))
+            try:
+                yield from _usage(mount, rootfs)
+            except OSError:
+                self._errors += 1
 
     def _unless_absent(self, part: Callable[[], Iterable[Sample]]) -> Sequence[Sample]:
         try:
@@ -251,13 +245,15 @@ def _descriptors(procfs: Procfs) -> Iterator[Sample]:
 def _pressure(procfs: Procfs, resource: str) -> Iterator[Sample]:
     """`some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`, in microseconds, and the same for `full`.
 
-    A machine's `full` of cpu says nothing: while all wait for a CPU, something runs on it (Documentation/accounting/psi).
+    A machine's `full` of cpu says nothing: while all wait for a CPU, something runs on it.
+    See https://docs.kernel.org/accounting/psi.html.
     """
-    names = {b"some": "pressure_waiting_seconds_total", b"full": "pressure_stalled_seconds_total"}
-    for line in procfs.read(f"pressure/{resource}").splitlines():
-        kind, _, total = line.partition(b" ")[0], *line.rpartition(b"total=")[1:]
-        if (resource, kind) != ("cpu", b"full"):
-            yield _sample(names[kind], int(total) / 1e6, resource=resource)
+    for line in procfs.read(f"pressure/{resource}").decode().splitlines():
+        kind, microseconds = line.split()[0], int(line.rpartition("total=")[2])
+        if kind == "some":
+            yield _sample("pressure_waiting_seconds_total", microseconds / 1e6, resource=resource)
+        elif resource != "cpu":
+            yield _sample("pressure_stalled_seconds_total", microseconds / 1e6, resource=resource)
 
 
 def _disks(procfs: Procfs, globs: Sequence[str], left_out: list[str]) -> Iterator[Sample]:
@@ -277,9 +273,8 @@ def _disks(procfs: Procfs, globs: Sequence[str], left_out: list[str]) -> Iterato
 
 def _network(procfs: Procfs, globs: Sequence[str], left_out: list[str]) -> Iterator[Sample]:
     """Two lines of headings, then `eth0: <8 numbers received> <8 numbers transmitted>`: bytes packets errs drop ..."""
-    rows = {
-        name.strip(): text.split() for name, _, text in (line.rpartition(":") for line in _lines(procfs, "net/dev")[2:])
-    }
+    lines = [line.rpartition(":") for line in _lines(procfs, "net/dev")[2:]]
+    rows = {name.strip(): numbers.split() for name, _, numbers in lines}
     taken = [name for name in rows if _taken(name, globs)]
     for name in _bounded(taken, "interfaces", left_out):
         for way, (size, _, errors, drops) in (("receive", rows[name][0:4]), ("transmit", rows[name][8:12])):
@@ -339,6 +334,7 @@ def _unescape(text: str) -> str:
 # ---------------------------------------------------------------- lists of names
 
 _MOST = 100
+_T = TypeVar("_T")
 
 
 def _lines(procfs: Procfs, name: str) -> list[str]:
@@ -349,3 +345,10 @@ def _taken(name: str, globs: Sequence[str]) -> bool:
     """Whether a glob matches, and none with `!` does."""
     wanted = any(fnmatchcase(name, glob) for glob in globs if not glob.startswith("!"))
     return wanted and not any(fnmatchcase(name, glob[1:]) for glob in globs if glob.startswith("!"))
+
+
+def _bounded(items: Sequence[_T], field: str, left_out: list[str]) -> Sequence[_T]:
+    """No more than a hundred, since each makes several series; says how many are left out."""
+    if len(items) > _MOST:
+        left_out.append(f"{len(items) - _MOST} of {len(items)} are left out: more than {_MOST} match {field}")
+    return items[:_MOST]

@@ -20,10 +20,10 @@ import msgspec
 from msgspec import Meta
 
 from perfmon.clock import Clock, to_wall
-from perfmon.metrics import Family, Type
+from perfmon.metrics import family_named
 from perfmon.model import Sample
 from perfmon.procfs import PAGE_BYTES, ProcessStat, Procfs
-from perfmon.units import Duration, Unit
+from perfmon.units import Duration
 
 __all__ = ["FAMILIES", "Config", "Group", "Reader", "check", "open"]
 
@@ -70,46 +70,41 @@ _RESTARTS = "perfmon_process_restarts_total"
 _READ_ERRORS = "perfmon_process_read_errors_total"
 
 
-def _family(name: str, help: str, own_label: str = "") -> Family:  # noqa: A002 - the word of the exposition format
-    """By its name: `_total` makes a counter, and the unit stands before it."""
-    type_: Type = "counter" if name.endswith("_total") else "gauge"
-    unit: Unit = next((unit for unit in _UNITS if name.removesuffix("_total").endswith(unit)), "")
-    return Family(name, type_, help, ("group", own_label) if own_label else ("group",), unit)
-
-
-_UNITS: tuple[Unit, ...] = ("seconds", "bytes", "ratio")
-
 FAMILIES = (
-    _family(_UP, "Whether at least one process of the group was found."),
-    _family(_PROCESSES, "Processes in the group, without zombies."),
-    _family(_CPU, "CPU time that the group's processes used, by mode: user, system.", "mode"),
-    _family(
+    family_named(_UP, "Whether at least one process of the group was found.", "group"),
+    family_named(_PROCESSES, "Processes in the group, without zombies.", "group"),
+    family_named(_CPU, "CPU time that the group's processes used, by mode: user, system.", "group", "mode"),
+    family_named(
         _CHILDREN_CPU,
         "CPU time of children that ended and were waited for, less what was counted of them as members of the group:"
         " those that lived too short to be seen, and those that do not match.",
+        "group",
         "mode",
     ),
-    _family(_RESIDENT, "Memory that is in RAM, summed over processes: pages that they share count for each."),
-    _family(_SHARED, "The part of the resident memory that is files and shared memory."),
-    _family(_PRIVATE, "Resident less shared memory: heap and stacks, the part in which a leak shows."),
-    _family(_VIRTUAL, "Address space reserved, used or not."),
-    _family(_SWAP, "Memory that was moved out to swap."),
-    _family(_READ, "Bytes fetched from storage devices by the processes and by children that they waited for."),
-    _family(_WRITTEN, "Bytes written to storage devices by the processes and by children that they waited for."),
-    _family(_FAULTS, "Page faults by kind: major ones waited for a storage device, minor ones did not.", "kind"),
-    _family(
+    family_named(_RESIDENT, "Memory in RAM, summed over processes: pages that they share count for each.", "group"),
+    family_named(_SHARED, "The part of the resident memory that is files and shared memory.", "group"),
+    family_named(_PRIVATE, "Resident less shared memory: heap and stacks, where a leak shows.", "group"),
+    family_named(_VIRTUAL, "Address space reserved, used or not.", "group"),
+    family_named(_SWAP, "Memory that was moved out to swap.", "group"),
+    family_named(_READ, "Bytes fetched from storage devices, by children that were waited for as well.", "group"),
+    family_named(_WRITTEN, "Bytes sent to storage devices, by children that were waited for as well.", "group"),
+    family_named(
+        _FAULTS, "Page faults by kind: major ones waited for a storage device, minor ones did not.", "group", "kind"
+    ),
+    family_named(
         _SWITCHES,
         "Context switches of the processes' main threads (the kernel tells no sum over all threads) by kind:"
         " voluntary ones waited for something, involuntary ones made room for others.",
+        "group",
         "kind",
     ),
-    _family(_OPEN_FDS, "Open file descriptors."),
-    _family(_FD_RATIO, "Open file descriptors over the soft limit, of the process nearest to its limit."),
-    _family(_THREADS, "Threads."),
-    _family(_CHILDREN, "Child processes at the last look at the process table, with zombies and with members."),
-    _family(_STARTED, "When the oldest process of the group started, in Unix time."),
-    _family(_RESTARTS, "Times that a process of the group ended and another took its place."),
-    _family(_READ_ERRORS, "Files of the group's processes that could not be read; what they hold is absent, not 0."),
+    family_named(_OPEN_FDS, "Open file descriptors.", "group"),
+    family_named(_FD_RATIO, "Open file descriptors over the soft limit, of the process nearest to it.", "group"),
+    family_named(_THREADS, "Threads.", "group"),
+    family_named(_CHILDREN, "Child processes at the last look for them, zombies and members included.", "group"),
+    family_named(_STARTED, "When the oldest process of the group started, in Unix time.", "group"),
+    family_named(_RESTARTS, "Times that a process of the group ended and another took its place.", "group"),
+    family_named(_READ_ERRORS, "Files of processes that could not be read; what they hold is absent, not 0.", "group"),
 )
 
 
@@ -126,16 +121,16 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
 
 def open(config: Config, clock: Clock) -> "Reader":  # noqa: A001 - the contract of all samplers
     """A reader that has looked at nothing yet."""
-    return Reader(config, clock)
+    return Reader(config, Procfs(config.procfs), clock)
 
 
 class Reader:
     """Knows the members of each group between readings, and what they have used."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, procfs: Procfs, clock: Clock) -> None:
         self.missing = ""
+        self._procfs = procfs
         self._clock = clock
-        self._procfs = Procfs(config.procfs)
         self._crowds = [_Crowd(group) for group in config.groups]
         self._discover_s = config.discover_s
         self._next_look = self._next_search = clock.monotonic()
