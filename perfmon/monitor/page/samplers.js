@@ -1,0 +1,177 @@
+// Processes and hosts: what each sampler reads, its main series as tiles with a line, the rest to unfold.
+
+import { gapOf, merge, sparkline } from "./chart.js";
+import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
+import { count, digits, quantity, span, stamp } from "./format.js";
+
+const WORDS = { up: "", down: "finds nothing", unknown: "has not read yet" };
+const UNFEATURED_TILES = 4; // of a sampler that none of the series below belong to
+
+// The series that matter, in the order of their tiles. Those of one name that differ in other labels than
+// `group` are added up, but for those that `not` leaves out. A rate of CPU seconds is a number of cores.
+const cores = (value) => `${digits(value)} ${value === 1 ? "core" : "cores"}`;
+const notBusy = ({ mode }) => mode === "idle" || mode === "iowait";
+const FEATURED = [
+  { title: "memory", name: "perfmon_process_resident_memory_bytes" },
+  { title: "CPU", name: "perfmon_process_cpu_seconds_total", words: cores },
+  { title: "descriptors", name: "perfmon_process_open_fds" },
+  { title: "threads", name: "perfmon_process_threads" },
+  { title: "CPU", name: "perfmon_host_cpu_seconds_total", words: cores, not: notBusy },
+  { title: "memory free", name: "perfmon_host_memory_available_bytes" },
+  { title: "load", name: "perfmon_host_load1" },
+  { title: "received", name: "perfmon_host_network_receive_bytes_total" },
+  { title: "sent", name: "perfmon_host_network_transmit_bytes_total" },
+];
+
+let arrangeSamplers;
+let views = [];
+
+// Show the samplers of an answer; returns how many find nothing.
+export function showSamplers(samplers, now) {
+  arrangeSamplers ??= keyed(byId("sampler-list"), makeSampler);
+  views = arrangeSamplers(samplers, (sampler) => sampler.key);
+  setHidden(byId("samplers"), samplers.length === 0);
+  tickSamplers(now);
+  return samplers.filter((sampler) => sampler.state === "down").length;
+}
+
+export function tickSamplers(now) {
+  for (const view of views) view.tick(now);
+}
+
+// ---------------------------------------------------------------- a sampler
+
+function makeSampler() {
+  const mark = h("span", { class: "mark" });
+  const name = h("span", { class: "sampler-name" });
+  const about = h("span", { class: "about" });
+  const trouble = h("p", { class: "trouble" });
+  const groups = h("div", { class: "groups" });
+  const rest = makeRest();
+  const element = h("article", { class: "sampler" }, h("h3", {}, mark, name, " ", about), trouble, groups, rest.element);
+  const arrangeGroups = keyed(groups, makeGroup);
+  let sampler;
+  const update = (next) => {
+    sampler = next;
+    setClass(mark, `mark ${sampler.state}`);
+    setText(name, sampler.sampler);
+    setText(trouble, sampler.state === "down" ? sampler.last?.error || "finds nothing" : "");
+    setHidden(trouble, !trouble.textContent);
+    const { tiled, untiled } = split(sampler.series);
+    arrangeGroups([...tiled].map(([group, tiles]) => ({ group, tiles, intervalS: sampler.interval_s })), (item) => item.group);
+    rest.update(untiled);
+  };
+  const tick = (now) => {
+    const since = sampler.state === "down" && sampler.since !== null ? ` for ${span(now - sampler.since)}` : "";
+    const words = [sampler.kind, ...labelWords(sampler.labels), `every ${span(sampler.interval_s)}`, WORDS[sampler.state] + since];
+    setText(about, words.filter(Boolean).join(", "));
+    setAttribute(about, "title", sampler.since === null ? "" : `since ${stamp(sampler.since)}`);
+  };
+  return { element, update, tick };
+}
+
+const labelWords = (labels) => Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+
+// The series that become tiles, by their group, and those that do not.
+function split(series) {
+  const anyFeatured = series.some(featureOf);
+  const isTiled = (one, i) => (anyFeatured ? featureOf(one) !== undefined : i < UNFEATURED_TILES);
+  const tiled = new Map();
+  for (const one of series.filter(isTiled)) {
+    const group = one.labels.group ?? "";
+    tiled.set(group, [...(tiled.get(group) ?? []), one]);
+  }
+  return {
+    tiled: new Map([...tiled].map(([group, members]) => [group, tilesOf(members)])),
+    untiled: series.filter((one, i) => !isTiled(one, i)),
+  };
+}
+
+const featureOf = (one) => FEATURED.find((feature) => feature.name === one.name && !feature.not?.(one.labels));
+
+function tilesOf(members) {
+  const tiles = FEATURED.map((feature) => ({ feature, series: members.filter((one) => featureOf(one) === feature) }));
+  const known = tiles.filter((tile) => tile.series.length);
+  return known.length ? known : members.map((one) => ({ feature: { title: seriesName(one) }, series: [one] }));
+}
+
+const seriesName = ({ name, labels }) => {
+  const inner = Object.entries(labels).filter(([label]) => label !== "group").map(([label, value]) => `${label}="${value}"`);
+  return name.replace(/^perfmon_/, "") + (inner.length ? `{${inner.join(", ")}}` : "");
+};
+
+// ---------------------------------------------------------------- a group and its tiles
+
+function makeGroup() {
+  const name = h("h4");
+  const tiles = h("div", { class: "tiles" });
+  const element = h("section", { class: "group" }, name, tiles);
+  const arrangeTiles = keyed(tiles, makeTile);
+  const update = ({ group, tiles: items, intervalS }) => {
+    setText(name, group);
+    arrangeTiles(items.map((item) => ({ ...item, intervalS })), (item) => item.feature.title);
+  };
+  return { element, update };
+}
+
+function makeTile() {
+  const title = h("span", { class: "tile-title" });
+  const value = h("span", { class: "tile-value" });
+  const chart = sparkline();
+  const element = h("div", { class: "tile" }, title, value, chart.element);
+  let history = [];
+  const update = ({ feature, series, intervalS }) => {
+    const words = (amount) => (amount === null ? "–" : (feature.words ?? ((one) => quantity(one, series[0])))(amount));
+    history = merge(history, added(series), (entry) => entry[0]);
+    const values = history.map((entry) => entry[1]);
+    setText(title, feature.title);
+    setText(value, words(sum(series.map((one) => one.value))));
+    chart.draw({
+      points: history,
+      newest: history.at(-1)?.[0] ?? 0,
+      gap: gapOf(intervalS),
+      zero: series[0].type === "counter",
+      label: values.length ? `last hour: ${words(Math.min(...values))} to ${words(Math.max(...values))}` : "no history",
+    });
+    setAttribute(element, "title", chart.element.getAttribute("aria-label"));
+  };
+  return { element, update };
+}
+
+// One history out of those of several series: minute by minute, their sum.
+function added(series) {
+  const bySlot = new Map();
+  for (const [t, value] of series.flatMap((one) => one.history)) {
+    const slot = Math.floor(t / 60);
+    if (value !== null) bySlot.set(slot, (bySlot.get(slot) ?? 0) + value);
+  }
+  return [...bySlot].sort((a, b) => a[0] - b[0]);
+}
+
+function sum(values) {
+  const known = values.filter((value) => value !== null);
+  return known.length ? known.reduce((all, value) => all + value, 0) : null;
+}
+
+// ---------------------------------------------------------------- the rest
+
+function makeRest() {
+  const summary = h("summary");
+  const list = h("dl");
+  const element = h("details", { class: "rest" }, summary, list);
+  let series = [];
+  const fill = () => element.open && list.replaceChildren(...series.map(restRow));
+  element.addEventListener("toggle", fill);
+  const update = (next) => {
+    series = next;
+    setHidden(element, series.length === 0);
+    setText(summary, `${count(series.length, "more series", "more series")}`);
+    fill();
+  };
+  return { element, update };
+}
+
+function restRow(one) {
+  const group = one.labels.group ? `${one.labels.group}: ` : "";
+  return h("div", {}, h("dt", {}, group + seriesName(one)), h("dd", {}, quantity(one.value, one)));
+}
