@@ -15,7 +15,8 @@ FIRST_BYTES = 200  # of every body, for the evidence of a failure
 class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What to send, and how much of the answer to keep. Made once, performed many times."""
 
-    url: str  # http or https; its host is what Host and SNI say, not where the connection goes
+    url: str  # http or https
+    name: str  # the URL's host: what Host and SNI say and the certificate must be for, not where the connection goes
     port: int  # the URL's, also when it is the scheme's own
     method: str = "GET"
     headers: tuple[str, ...] = ()  # "Name: value"; "Name;" sends an empty one

@@ -1,14 +1,25 @@
 """Send an HTTP request, follow its redirects, and hold the answer against what was demanded."""
 
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
+import perfmon
+from perfmon import tls
+from perfmon.address import Url, parse_url
+from perfmon.exchange import FIRST_BYTES, Response
+from perfmon.follow import Arrival, Errand, Leg, first_leg, follow
 from perfmon.metrics import Family
+from perfmon.model import Failure, Phase, Reason, Target, fact_key
+from perfmon.patterns import Pattern, compile_pattern, problem
 from perfmon.tls import TlsConfig
-from perfmon.units import Bytes
+from perfmon.trace import Trace
+from perfmon.units import Bytes, format_bytes, quoted
 
-__all__ = ["FAMILIES", "Config"]
+__all__ = ["FAMILIES", "Config", "check", "check_target", "probe"]
 
 
 class BasicAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,3 +92,263 @@ FAMILIES = (
         "seconds",
     ),
 )
+
+_MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body regular expressions see, when no limit is set
+_MATCHED_IN_LOOP_BYTES = 64 * 1024  # RE2 reads some 100 MB/s: a longer body goes to a thread
+_VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
+
+
+# ---------------------------------------------------------------- what config.py asks
+
+
+def check(config: Config) -> Iterable[tuple[str, str]]:
+    """Mistakes that types cannot express, as (path, message)."""
+    yield from ((f"tls_config.{path}", message) for path, message in tls.check(config.tls_config))
+    yield from _bad_patterns(config)
+    for name, value in config.headers.items():
+        if set("\r\n\0") & set(name + value) or not name:
+            yield f"headers.{name}", "a header is one line, with a name"
+    if len([way for way in (config.basic_auth, config.bearer_token, config.authorization) if way]) > 1:
+        yield "basic_auth", "at most one of basic_auth, bearer_token and authorization may be given"
+    if config.fail_if_ssl and config.fail_if_not_ssl:
+        yield "fail_if_ssl", "fail_if_ssl and fail_if_not_ssl together can never be met"
+    for version in config.valid_http_versions:
+        if version not in _VERSIONS.values():
+            yield "valid_http_versions", f'expected one of {", ".join(_VERSIONS.values())}, got "{version}"'
+
+
+def check_target(address: str, _config: Config) -> str | None:
+    """Why an address cannot be probed."""
+    try:
+        parse_url(address)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _bad_patterns(config: Config) -> Iterable[tuple[str, str]]:
+    bodies = {
+        "fail_if_body_matches_regexp": config.fail_if_body_matches_regexp,
+        "fail_if_body_not_matches_regexp": config.fail_if_body_not_matches_regexp,
+    }
+    headers = {
+        "fail_if_header_matches": config.fail_if_header_matches,
+        "fail_if_header_not_matches": config.fail_if_header_not_matches,
+    }
+    patterns = {f"{field}[{i}]": text for field, texts in bodies.items() for i, text in enumerate(texts)}
+    patterns |= {
+        f"{field}[{i}].regexp": rule.regexp for field, rules in headers.items() for i, rule in enumerate(rules)
+    }
+    for path, text in patterns.items():
+        message = problem(text)
+        if message:
+            yield path, message
+
+
+# ---------------------------------------------------------------- a run
+
+
+async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
+    """Fail unless the final answer is all that `config` demands."""
+    plan = trace.network.prepared(target, config, _plan)
+    if isinstance(plan, Failure):
+        _write_facts(trace, Arrival(failure=plan), plan)
+        return plan
+    arrival = await follow(plan.leg, plan.errand, trace)
+    failure = arrival.failure or await _judge(plan, config, arrival)
+    _write_facts(trace, arrival, failure)
+    return failure
+
+
+class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """All that can be known before the run."""
+
+    errand: Errand
+    leg: Leg
+    statuses: frozenset[int]  # empty = 2xx
+    header_rules: tuple[tuple[HeaderRule, Pattern, bool], ...]  # with whether it must match
+    body_rules: tuple[tuple[Pattern, bool], ...]
+
+
+def _plan(target: Target, config: Config) -> _Plan | Failure:
+    try:
+        errand = _errand(config, parse_url(target.address))
+        leg = first_leg(errand, target.address, target.hostname)
+    except ValueError as error:
+        return Failure(reason="unreachable", phase="", message=str(error))
+    return _Plan(
+        errand=errand,
+        leg=leg,
+        statuses=frozenset(config.valid_status_codes),
+        header_rules=(
+            *((rule, compile_pattern(rule.regexp), False) for rule in config.fail_if_header_matches),
+            *((rule, compile_pattern(rule.regexp), True) for rule in config.fail_if_header_not_matches),
+        ),
+        body_rules=(
+            *((compile_pattern(text), False) for text in config.fail_if_body_matches_regexp),
+            *((compile_pattern(text), True) for text in config.fail_if_body_not_matches_regexp),
+        ),
+    )
+
+
+def _errand(config: Config, url: Url) -> Errand:
+    own = {name: value for name, value in config.headers.items() if name.lower() != "host"}
+    body = config.body.encode()
+    matches_body = bool(config.fail_if_body_matches_regexp or config.fail_if_body_not_matches_regexp)
+    matches_header = bool(config.fail_if_header_matches or config.fail_if_header_not_matches)
+    decode = "" if config.compression == "identity" else config.compression
+    return Errand(
+        method=config.method,
+        headers=_missing(own, {"User-Agent": f"perfmon/{perfmon.__version__}", **_credentials(config, url)}) | own,
+        host_header=next((value for name, value in config.headers.items() if name.lower() == "host"), ""),
+        body=body if body or config.method in ("POST", "PUT", "PATCH") else None,
+        tls=config.tls_config,
+        decode=decode,
+        keep_headers=matches_header or bool(decode),
+        keep_body_bytes=_MATCHED_BYTES if matches_body else FIRST_BYTES,
+        body_limit_bytes=config.body_size_limit,
+        prefer=config.preferred_ip_protocol,
+        fallback=config.ip_protocol_fallback,
+        follow=config.follow_redirects,
+    )
+
+
+def _credentials(config: Config, url: Url) -> dict[str, str]:
+    if config.authorization is not None:
+        return {"Authorization": f"{config.authorization.type} {config.authorization.credentials}"}
+    if config.bearer_token:
+        return {"Authorization": f"Bearer {config.bearer_token}"}
+    basic = config.basic_auth or (BasicAuth(username=url.user, password=url.password) if url.user else None)
+    if basic is None:
+        return {}
+    return {"Authorization": "Basic " + b64encode(f"{basic.username}:{basic.password}".encode()).decode()}
+
+
+def _missing(own: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+    given = {name.lower() for name in own}
+    return {name: value for name, value in defaults.items() if name.lower() not in given}
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+async def _judge(plan: _Plan, config: Config, arrival: Arrival) -> Failure | None:
+    """The first demand that the answer does not meet, in the order in which an answer comes in."""
+    response = arrival.response
+    assert response is not None, "an arrival without a failure has a response"
+    found = (
+        _wrong_status(plan, response)
+        or _wrong_version(config, response)
+        or _wrong_transport(config, tls=arrival.tls)
+        or _wrong_header(plan, response)
+        or _wrong_encoding(plan, response)
+    )
+    if found is None and plan.body_rules:
+        if len(response.body) > _MATCHED_IN_LOOP_BYTES:
+            found = await asyncio.to_thread(_wrong_body, plan, response)
+        else:
+            found = _wrong_body(plan, response)
+    if found is None:
+        return None
+    reason, phase, message = found
+    return Failure(reason=reason, phase=phase, message=message, evidence=_evidence(response))
+
+
+_Found = tuple[Reason, Phase, str] | None
+
+
+def _wrong_status(plan: _Plan, response: Response) -> _Found:
+    status = response.status
+    if status in plan.statuses if plan.statuses else 200 <= status < 300:
+        return None
+    expected = ", ".join(map(str, sorted(plan.statuses))) or "2xx"
+    return "status", "processing", f"status {status}, expected {expected}"
+
+
+def _wrong_version(config: Config, response: Response) -> _Found:
+    version = _VERSIONS.get(response.http_version, "an unknown version")
+    if not config.valid_http_versions or version in config.valid_http_versions:
+        return None
+    return "status", "processing", f"answered with {version}, expected {' or '.join(config.valid_http_versions)}"
+
+
+def _wrong_transport(config: Config, *, tls: bool) -> _Found:
+    if config.fail_if_ssl and tls:
+        return "tls_handshake", "tls", "the final response came over TLS, expected plain text"
+    if config.fail_if_not_ssl and not tls:
+        return "tls_handshake", "connect", "the final response was not over SSL, expected TLS"
+    return None
+
+
+def _wrong_header(plan: _Plan, response: Response) -> _Found:
+    for rule, pattern, must_match in plan.header_rules:
+        values = [value for name, value in response.headers if name == rule.header.lower()]
+        if not values:
+            if rule.allow_missing:
+                continue
+            return "header", "processing", f"no header {rule.header}"
+        matched = any(pattern.search(value) for value in values)
+        if matched != must_match:
+            verb = "does not match" if must_match else "matches"
+            return "header", "processing", f"header {rule.header} {verb} {quoted(rule.regexp)}: {quoted(values[0])}"
+    return None
+
+
+def _wrong_encoding(plan: _Plan, response: Response) -> _Found:
+    """A failure when the body came otherwise than asked for: libcurl undoes any encoding that it knows."""
+    encoding = plan.errand.decode
+    if not encoding:
+        return None
+    sent = next((value for name, value in response.headers if name == "content-encoding"), "none")
+    return None if sent.lower() == encoding else ("body", "transfer", f"body has encoding {sent}, expected {encoding}")
+
+
+def _wrong_body(plan: _Plan, response: Response) -> _Found:
+    """A body that was longer than what is kept cannot be judged, so it fails."""
+    if response.body_bytes > len(response.body):
+        limit = format_bytes(len(response.body))
+        return "too_large", "transfer", f"body is longer than the {limit} that regular expressions are matched against"
+    for pattern, must_match in plan.body_rules:
+        if (pattern.search(response.body) is not None) != must_match:
+            verb = "does not match" if must_match else "matches"
+            return "body", "transfer", f"body {verb} {quoted(_text(pattern.pattern))}"
+    return None
+
+
+def _evidence(response: Response) -> dict[str, str]:
+    return {"status": str(response.status), "body": _text(response.body[:FIRST_BYTES])}
+
+
+def _text(raw: bytes | str) -> str:
+    return raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+
+
+# ---------------------------------------------------------------- facts
+
+_RESOLVE, _CONNECT, _TLS, _PROCESSING, _TRANSFER = (
+    fact_key("probe_http_duration_seconds", phase=phase)
+    for phase in ("resolve", "connect", "tls", "processing", "transfer")
+)
+
+
+def _write_facts(trace: Trace, arrival: Arrival, failure: Failure | None) -> None:
+    """blackbox_exporter's gauges, all of them in each run; its phases have no `request`, so `processing` holds it."""
+    facts, phases, response = trace.facts, trace.phases, arrival.response
+    facts[_RESOLVE] = phases.get("resolve", 0.0)
+    facts[_CONNECT] = phases.get("connect", 0.0)
+    facts[_TLS] = phases.get("tls", 0.0)
+    facts[_PROCESSING] = phases.get("request", 0.0) + phases.get("processing", 0.0)
+    facts[_TRANSFER] = phases.get("transfer", 0.0)
+    facts["probe_http_redirects"] = arrival.redirects
+    facts["probe_http_ssl"] = 1.0 if arrival.tls else 0.0
+    facts["probe_failed_due_to_regex"] = 1.0 if failure is not None and failure.reason in ("header", "body") else 0.0
+    if response is None:
+        facts["probe_http_status_code"] = facts["probe_http_version"] = 0.0
+        facts["probe_http_content_length"] = facts["probe_http_uncompressed_body_length"] = 0.0
+        return
+    facts["probe_http_status_code"] = response.status
+    facts["probe_http_version"] = response.http_version
+    facts["probe_http_content_length"] = response.content_length
+    facts["probe_http_uncompressed_body_length"] = response.body_bytes
+    if response.last_modified >= 0:
+        facts["probe_http_last_modified_timestamp_seconds"] = response.last_modified

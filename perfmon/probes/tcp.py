@@ -1,13 +1,22 @@
 """Connect to a TCP port, do the TLS handshake when asked, and nothing more."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from perfmon import tls
+from perfmon.address import bracketed, parse_host_port
 from perfmon.metrics import Family
+from perfmon.model import Failure, Target
+from perfmon.reach import Hop, reach
 from perfmon.tls import TlsConfig
+from perfmon.trace import Trace
+from perfmon.transfer import Exchange, Request
 
-__all__ = ["FAMILIES", "Config"]
+__all__ = ["FAMILIES", "Config", "check", "check_target", "probe"]
+
+FAMILIES: tuple[Family, ...] = ()  # address, certificate and phases are families of all probes
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,4 +28,46 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls_config: TlsConfig = TlsConfig()
 
 
-FAMILIES: tuple[Family, ...] = ()
+def check(config: Config) -> Iterable[tuple[str, str]]:
+    """Mistakes that types cannot express, as (path, message)."""
+    for path, message in tls.check(config.tls_config):
+        yield f"tls_config.{path}", message
+
+
+def check_target(address: str, _config: Config) -> str | None:
+    """Why an address cannot be probed."""
+    try:
+        parse_host_port(address)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
+    """Fail unless the connection stands before the deadline, with a certificate to trust when TLS is asked for."""
+    hop = trace.network.prepared(target, config, _hop)
+    if isinstance(hop, Failure):
+        return hop
+    response = await reach(hop, trace)
+    return response if isinstance(response, Failure) else response.error
+
+
+def _hop(target: Target, config: Config) -> Hop | Failure:
+    try:
+        host, port = parse_host_port(target.address)
+    except ValueError as error:
+        return Failure(reason="unreachable", phase="", message=str(error))
+    name = config.tls_config.server_name or target.hostname or host
+    request = Request(
+        url=f"{'https' if config.tls else 'http'}://{bracketed(name)}:{port}/",
+        name=name,
+        port=port,
+        tls=config.tls_config if config.tls else None,
+        connect_only=True,
+    )
+    return Hop(
+        host=host,
+        exchange=Exchange(request),
+        prefer=config.preferred_ip_protocol,
+        fallback=config.ip_protocol_fallback,
+    )

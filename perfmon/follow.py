@@ -1,0 +1,157 @@
+"""Carry an HTTP request through its redirects: each hop resolved anew, phases summed, cookies kept, secrets not."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from perfmon.address import Url, bracketed, parse_url
+from perfmon.model import Failure
+from perfmon.reach import Hop, reach
+from perfmon.resolve import Family
+from perfmon.tls import TlsConfig
+from perfmon.trace import Trace
+from perfmon.transfer import Exchange, Request, Response
+
+__all__ = ["MOST_REDIRECTS", "Arrival", "Errand", "Leg", "first_leg", "follow"]
+
+MOST_REDIRECTS = 10  # as blackbox_exporter has it
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SAME_METHOD = (307, 308)
+# All that another host is told; what a user sends beside these may be a secret.
+_TOLD_TO_STRANGERS = ("accept", "accept-encoding", "accept-language", "cache-control", "user-agent")
+
+
+class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What to ask for, wherever redirects lead."""
+
+    method: str
+    headers: Mapping[str, str]  # Authorization among them, Host not
+    host_header: str  # "" = the URL's
+    body: bytes | None
+    tls: TlsConfig
+    decode: str
+    keep_headers: bool
+    keep_body_bytes: int
+    body_limit_bytes: float
+    prefer: Family
+    fallback: bool
+    follow: bool
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One hop of the way."""
+
+    url: Url  # its host is the name: what SNI says and redirects are relative to
+    hop: Hop  # its host is where to connect to
+    method: str
+    with_body: bool
+    trusted: bool  # may hear the errand's secrets
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it ended."""
+
+    failure: Failure | None  # of the transport, or of too many redirects
+    response: Response | None = None  # the last one; None when nobody was reached
+    redirects: int = 0  # met, the one not followed included
+    tls: bool = False  # the last response came over TLS
+
+
+def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
+    """The way to `address`; `hostname` is what Host and SNI say when they differ. ValueError when it is no URL."""
+    url = parse_url(address)
+    name = hostname or url.host
+    if url.scheme == "https":
+        name = errand.tls.server_name or name
+    return _leg(
+        errand,
+        msgspec.structs.replace(url, host=name),
+        host=url.host,
+        host_header=errand.host_header or hostname or url.authority,
+        method=errand.method,
+        with_body=True,
+        trusted=True,
+    )
+
+
+async def follow(leg: Leg, errand: Errand, trace: Trace) -> Arrival:
+    """Go from `leg` to the end, or to where the errand says to stop."""
+    cookies: Collection[str] = ()
+    redirects = 0
+    while True:
+        response = await reach(leg.hop, trace, cookies=cookies)
+        if isinstance(response, Failure):
+            return Arrival(failure=response, redirects=redirects)
+        tls = leg.url.scheme == "https" and response.status != 0
+        arrival = Arrival(failure=response.error, response=response, redirects=redirects, tls=tls)
+        if response.status not in _REDIRECTS or not response.location or _broken(response):
+            return arrival
+        redirects += 1
+        if not errand.follow:
+            return msgspec.structs.replace(arrival, redirects=redirects)
+        if redirects > MOST_REDIRECTS:
+            return msgspec.structs.replace(arrival, redirects=redirects, failure=_TOO_MANY)
+        cookies = response.cookies
+        try:
+            leg = _next_leg(leg, errand, response)
+        except ValueError as error:
+            failure = Failure(reason="unreachable", phase="", message=f"redirect leads nowhere: {error}")
+            return msgspec.structs.replace(arrival, redirects=redirects, failure=failure)
+        trace.note("redirected", status=response.status, to=leg.url)
+
+
+_TOO_MANY = Failure(reason="status", phase="processing", message=f"still redirected after {MOST_REDIRECTS} redirects")
+
+
+def _broken(response: Response) -> bool:
+    """A redirect's own body matters to nobody, so it may be too long."""
+    return response.error is not None and response.error.reason != "too_large"
+
+
+def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
+    url = parse_url(response.location)
+    same_host = url.host == leg.url.host
+    same_method = response.status in _SAME_METHOD or leg.method in ("GET", "HEAD")
+    return _leg(
+        errand,
+        url,
+        host=leg.hop.host if same_host else url.host,
+        host_header=errand.host_header if same_host else "",
+        method=leg.method if same_method else "GET",
+        with_body=leg.with_body and response.status in _SAME_METHOD,
+        trusted=leg.trusted and same_host and not (leg.url.scheme == "https" and url.scheme == "http"),
+    )
+
+
+def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, with_body: bool, trusted: bool) -> Leg:
+    body = errand.body if with_body else None
+    request = Request(
+        url=f"{url.scheme}://{bracketed(url.host)}:{url.port}{url.path}",
+        name=url.host,
+        port=url.port,
+        method=method,
+        headers=tuple(_header_lines(errand, trusted=trusted, has_body=body is not None)) + _host_line(host_header, url),
+        body=body,
+        tls=errand.tls if url.scheme == "https" else None,
+        decode=errand.decode,
+        keep_headers=errand.keep_headers,
+        keep_body_bytes=errand.keep_body_bytes,
+        body_limit_bytes=errand.body_limit_bytes,
+    )
+    hop = Hop(host=host, exchange=Exchange(request), prefer=errand.prefer, fallback=errand.fallback)
+    return Leg(url=url, hop=hop, method=method, with_body=with_body, trusted=trusted)
+
+
+def _header_lines(errand: Errand, *, trusted: bool, has_body: bool) -> Iterable[str]:
+    """In libcurl's form: `Name: value`, `Name;` for an empty value, `Name:` against a header of libcurl's own."""
+    for name, value in errand.headers.items():
+        if trusted or name.lower() in _TOLD_TO_STRANGERS:
+            yield f"{name}: {value}" if value else f"{name};"
+    if has_body:
+        yield "Expect:"  # one answer, not two
+        if "content-type" not in map(str.lower, errand.headers):
+            yield "Content-Type:"
+
+
+def _host_line(host_header: str, url: Url) -> tuple[str, ...]:
+    return (f"Host: {host_header}",) if host_header not in ("", url.authority) else ()

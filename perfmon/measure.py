@@ -1,0 +1,107 @@
+"""One run of a probe, or one reading of a sampler, as a value: nothing that goes wrong in it is an exception."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from perfmon import kinds
+from perfmon.clock import Clock
+from perfmon.model import Failure, Measurement, Module, Sample, Sampler, Target
+from perfmon.network import Network
+from perfmon.trace import Trace
+from perfmon.units import format_duration
+
+__all__ = ["OnDefect", "Reader", "Reading", "probe", "sample"]
+
+OnDefect = Callable[[str, Exception], None]
+"""Told of a defect of perfmon's own: where it was caught, and what it was."""
+
+_GRACE_S = 0.05  # a probe that knows its deadline ends by itself, and says more than a cancelled one can
+
+
+class Reader(Protocol):
+    """What `samplers/<kind>.open(config)` gives."""
+
+    def sample(self) -> list[Sample]:
+        """Read now; LookupError says in words what was not there."""
+        ...
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of a sampler."""
+
+    sampler: Sampler
+    at: float  # when it began, monotonic
+    duration_s: float  # the sampler's own cost
+    samples: Sequence[Sample]
+    error: str = ""  # what was not there, in words; "" = all of it was
+
+
+async def probe(
+    target: Target,
+    module: Module,
+    *,
+    clock: Clock,
+    network: Network,
+    timeout_s: float | None = None,
+    debug: bool = False,
+    on_defect: OnDefect | None = None,
+) -> Measurement:
+    """Run a probe once, in `timeout_s` (the module's by default) and a little grace at most.
+
+    A defect of the probe's is the failure `internal`, told to `on_defect`. Only a cancellation from outside passes
+    through. `debug` fills `Measurement.lines`.
+    """
+    limit_s = module.timeout_s if timeout_s is None else timeout_s
+    began = clock.monotonic()
+    trace = Trace(clock=clock, deadline=began + limit_s, network=network, debug=debug)
+    try:
+        async with asyncio.timeout(limit_s + _GRACE_S) as backstop:
+            failure = await kinds.load("probes", module.kind).probe(target, module.config, trace)
+    except TimeoutError as error:
+        failure = _timed_out(trace, limit_s) if backstop.expired() else _defect(trace, module.kind, error, on_defect)
+    except Exception as error:  # noqa: BLE001 - our defect must not stop the schedule
+        failure = _defect(trace, module.kind, error, on_defect)
+    trace.end()
+    return Measurement(
+        target=target,
+        module=module.name,
+        at=began,
+        duration_s=sum(trace.phases.values()) if trace.phases else clock.monotonic() - began,
+        phases=trace.phases,
+        facts=trace.facts,
+        failure=failure,
+        lines=trace.lines or (),
+    )
+
+
+def sample(sampler: Sampler, reader: Reader, *, clock: Clock, on_defect: OnDefect | None = None) -> Reading:
+    """Read a sampler once. It may block, so it runs in a worker thread."""
+    began = clock.monotonic()
+    samples: Sequence[Sample] = ()
+    error = ""
+    try:
+        samples = reader.sample()
+    except LookupError as missing:
+        error = str(missing.args[0] if missing.args else missing)
+    except Exception as defect:  # noqa: BLE001 - our defect must not stop the schedule
+        error = f"defect of the sampler: {type(defect).__name__}: {defect}"
+        _tell(on_defect, f"samplers/{sampler.kind}", defect)
+    return Reading(sampler=sampler, at=began, duration_s=clock.monotonic() - began, samples=samples, error=error)
+
+
+def _timed_out(trace: Trace, limit_s: float) -> Failure:
+    return Failure(reason="timeout", phase=trace.phase or "", message=f"not over after {format_duration(limit_s)}")
+
+
+def _defect(trace: Trace, kind: str, error: Exception, on_defect: OnDefect | None) -> Failure:
+    _tell(on_defect, f"probes/{kind}", error)
+    message = f"defect of the {kind} probe: {type(error).__name__}: {error}"
+    return Failure(reason="internal", phase=trace.phase or "", message=message)
+
+
+def _tell(on_defect: OnDefect | None, where: str, error: Exception) -> None:
+    if on_defect is not None:
+        on_defect(where, error)

@@ -1,0 +1,145 @@
+"""One hop of a probe: resolve the name, connect, transfer, and write into the trace what it took and what was seen."""
+
+import ipaddress
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perfmon.address import bracketed
+from perfmon.clock import iso
+from perfmon.model import Failure, Reason
+from perfmon.resolve import Family, Resolved, ResolveFailed
+from perfmon.tls import TlsConfig, trust_file, version_key
+from perfmon.trace import Trace
+from perfmon.transfer import Exchange, Request, Response
+
+if TYPE_CHECKING:
+    from perfmon.certificates import Leaf
+
+__all__ = ["Hop", "reach"]
+
+_REFUSED: tuple[Reason, ...] = ("tls_expired", "tls_name_mismatch", "tls_untrusted")
+_WORTH_A_LOOK_S = 0.001  # libcurl's time-out in milliseconds cannot be 0
+_NAMES_SHOWN = 5
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Where to go and what to do there."""
+
+    host: str  # the name to look up, or an address
+    exchange: Exchange
+    prefer: Family
+    fallback: bool
+
+
+async def reach(hop: Hop, trace: Trace, *, cookies: Collection[str] = ()) -> Response | Failure:
+    """The response, which may hold an error; a failure alone when there was nobody to ask."""
+    try:
+        resolved = await trace.network.resolver.resolve(
+            hop.host, prefer=hop.prefer, fallback=hop.fallback, deadline=trace.deadline
+        )
+    except ResolveFailed as error:
+        _write_look_up(trace, error.seconds, 0.0, 0.0)
+        return error.failure
+    _write_look_up(trace, resolved.seconds, *_address_facts(resolved.address))
+    response, address = await _connect(hop, trace, resolved, cookies)
+    tls = hop.exchange.request.tls
+    return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
+
+
+def _write_look_up(trace: Trace, seconds: float, protocol: float, address_hash: float) -> None:
+    """The phase of each hop, but the facts of the first one, as blackbox_exporter has it."""
+    trace.add("resolve", seconds)
+    if "probe_ip_protocol" not in trace.facts:
+        trace.facts["probe_dns_lookup_time_seconds"] = seconds
+        trace.facts["probe_ip_protocol"] = protocol
+        trace.facts["probe_ip_addr_hash"] = address_hash
+
+
+async def _connect(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[str]) -> tuple[Response, str]:
+    """The first address decides; only localhost is the same machine at each of its addresses."""
+    for address in (resolved.address, *_also_here(hop, resolved)):
+        if trace.lines is not None:
+            trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
+        response = await trace.network.transfer.perform(
+            hop.exchange,
+            address=address,
+            timeout_s=trace.remaining(),
+            cookies=cookies,
+            note=trace.note if trace.lines is not None else None,
+        )
+        for phase, seconds in response.phases.items():
+            trace.add(phase, seconds)
+        if response.error is None or response.error.reason != "connect_refused":
+            break
+    return response, address
+
+
+def _also_here(hop: Hop, resolved: Resolved) -> Sequence[str]:
+    if len(resolved.all_addresses) == 1 or not hop.fallback or not hop.host.endswith("localhost"):
+        return ()
+    return [address for address in resolved.all_addresses if address != resolved.address]
+
+
+@lru_cache(maxsize=65_536)
+def _address_facts(address: str) -> tuple[float, float]:
+    """4 or 6, and the FNV-1a hash of the address's bytes, both as blackbox_exporter exports them."""
+    parsed = ipaddress.ip_address(address)
+    hashed = 0x811C9DC5
+    for byte in parsed.packed:
+        hashed = (hashed ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return float(parsed.version), float(hashed)
+
+
+# ---------------------------------------------------------------- certificates
+
+
+async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: TlsConfig, address: str) -> Response:
+    """Write the facts of the handshake, also of one that failed by its certificates, and say what is wrong with them."""
+    if response.tls_version:
+        trace.facts[version_key(response.tls_version)] = 1.0
+    refused = response.error if response.error and response.error.reason in _REFUSED else None
+    pems = response.certificates
+    if refused and not pems:
+        pems = await _look(hop.exchange.request, tls, trace, address)
+    if not pems:
+        return response
+    from perfmon.certificates import read_chain  # noqa: PLC0415 - heavy, and only https needs it
+
+    verified = not refused and not tls.insecure_skip_verify
+    chain = read_chain(pems, (tls.ca_file or trust_file()) if verified else "")
+    if chain is None:
+        return response
+    trace.facts.update(chain.facts)
+    return _explained(response, refused, chain.leaf, hop) if refused else response
+
+
+async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) -> tuple[str, ...]:
+    """The certificates of a server that OpenSSL hung up on, by a handshake that believes everything.
+
+    It takes place within the deadline and counts for no phase.
+    """
+    if trace.remaining() < _WORTH_A_LOOK_S:
+        return ()
+    believing = msgspec.structs.replace(tls, insecure_skip_verify=True)
+    look = Exchange(Request(url=request.url, name=request.name, port=request.port, tls=believing, connect_only=True))
+    response = await trace.network.transfer.perform(look, address=address, timeout_s=trace.remaining())
+    return response.certificates
+
+
+def _explained(response: Response, error: Failure, leaf: "Leaf", hop: Hop) -> Response:
+    peer = f"{bracketed(hop.host)}:{hop.exchange.request.port}"
+    message = {
+        "tls_expired": f"certificate of {peer} is valid from {iso(leaf.not_before)} to {iso(leaf.not_after)} only",
+        "tls_name_mismatch": f"certificate of {peer} is for {_list(leaf.names)}, not for {hop.exchange.request.name}",
+        "tls_untrusted": f"certificate of {peer} is issued by {leaf.issuer}, which is not trusted",
+    }[error.reason]
+    told = Failure(reason=error.reason, phase=error.phase, message=message, evidence=leaf.evidence())
+    return msgspec.structs.replace(response, error=told)
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return (f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown) or "no name"
