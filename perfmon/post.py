@@ -70,7 +70,7 @@ def post(url: str, body: Any, http: Http) -> None:
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise PermanentError(f"{place}: the request cannot be sent: {type(error).__name__}") from None
     except OSError as error:
-        # requests looks for the certificate files before it connects; one that is being renewed may be gone for a moment.
+        # A certificate file that is not there, said before connecting; one that is being renewed comes back.
         raise PassingError(f"{place}: {_secretless(str(error), _secrets(url, http))}") from None
 
 

@@ -3,9 +3,10 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 
 class Request(NamedTuple):
@@ -16,7 +17,7 @@ class Request(NamedTuple):
 
 class Answer(NamedTuple):
     status: int = 200
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
 
 
@@ -41,7 +42,7 @@ class Listener:
     def statuses(self) -> list[str]:
         return [alert["status"] for alert in self.alerts()]
 
-    def __enter__(self) -> "Listener":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -140,7 +140,7 @@ def test_silence_is_cut_at_the_timeout(listener):
     listener.answer = lambda _request: time.sleep(0.5) or Answer()
     began = time.monotonic()
 
-    with pytest.raises(PassingError, match="no answer within 0.2 s"):
+    with pytest.raises(PassingError, match=r"no answer within 0.2 s"):
         post(listener.url, {}, QUICK)
 
     assert time.monotonic() - began < 0.45
@@ -170,7 +170,7 @@ def test_of_a_dripping_body_no_more_is_read_than_came_first():
         thread = threading.Thread(target=drip)
         thread.start()
         began = time.monotonic()
-        with pytest.raises(PassingError, match="answered 500: no disk$"):
+        with pytest.raises(PassingError, match=r"answered 500: no disk$"):
             post(f"http://127.0.0.1:{server.getsockname()[1]}", {}, Http(timeout=5))
         assert time.monotonic() - began < 0.3
         thread.join()
@@ -201,7 +201,7 @@ def test_tls_is_verified_by_the_ca_file_and_a_wrong_one_is_said(tmp_path):
         url = listener.url.replace("http:", "https:")
 
         post(url, {}, Http(tls_config=Tls(ca_file=str(tmp_path / "ca.pem"))))
-        with pytest.raises(PassingError, match="no trusted TLS connection: .*certificate verify failed"):
+        with pytest.raises(PassingError, match=r"no trusted TLS connection: .*certificate verify failed"):
             post(url, {}, Http(tls_config=Tls(ca_file=str(tmp_path / "other.pem"))))
         with pytest.raises(PassingError, match="no trusted TLS connection"):
             post(url, {}, Http())
@@ -274,7 +274,7 @@ def test_of_an_address_only_scheme_host_and_port_are_shown():
 
 
 def test_an_address_that_cannot_be_is_permanent():
-    with pytest.raises(PermanentError, match="^http://a..b:80: the request cannot be sent: "):
+    with pytest.raises(PermanentError, match=r"^http://a..b:80: the request cannot be sent: "):
         post("http://a..b:80/", {}, Http())
 
 

@@ -160,7 +160,7 @@ def test_the_real_one_refuses_a_bad_alert_and_stores_the_good_ones_of_its_batch(
     good = notice("Good", starts_at=now, valid_until=now + 60)
     bad = notice("Bad", labels={"no-label": "x"}, starts_at=now, valid_until=now + 60)
 
-    with pytest.raises(PermanentError, match="answered 400: .*no-label"):
+    with pytest.raises(PermanentError, match=r"answered 400: .*no-label"):
         alertmanager.notify([good, bad], config(url))
 
     eventually(lambda: ["Good"] == [stored["labels"]["alertname"] for stored in _get(url, "alerts")])
