@@ -86,7 +86,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="perfmon", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Watch services for performance, and prove it under load.
+    """Watch services for performance, and prove it under load.
 
     \b
     Examples:

@@ -1,15 +1,20 @@
-"""Texts that come by reference, `${env:NAME}` and `${file:PATH}`, and are never shown."""
+"""Texts that come by reference, `${env:NAME}` and `${file:PATH}`, and are never shown.
+
+Where a value is shown anyway (an address, a label), a variable of the environment may stand for it, unless its name
+says that it holds a secret.
+"""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from perfmon.kinds import unknown
 from perfmon.units import quoted
 
-__all__ = ["References", "Secret", "has_reference"]
+__all__ = ["References", "Secret", "secret_in"]
 
 MAX_FILE_BYTES = 64 << 10
 
@@ -23,22 +28,39 @@ class Secret(str):
         return "<secret>"
 
 
+def masked(value: Any) -> Any:
+    """A setting as plain values for show: structs and mappings become dicts, secrets `<secret>`."""
+    if isinstance(value, Secret):
+        return repr(value)
+    if isinstance(value, msgspec.Struct):
+        return {name: masked(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {masked(key): masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [masked(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
 class References(msgspec.Struct):
     """Resolves references, and remembers what they stood for so that messages can be cleaned of it."""
 
     env: Mapping[str, str]
     seen: set[str] = msgspec.field(default_factory=set)
 
-    def resolve(self, text: str, folder: Path) -> str:
-        """The text with its references replaced: a Secret if there were any. `$${env:X}` is a literal `${env:X}`.
+    def resolve(self, text: str, folder: Path, *, public: bool = False) -> str:
+        """The text with its references replaced: a Secret if there were any, unless it is `public`.
 
-        A relative path counts from `folder`. Raises ValueError with a sentence that holds no secret.
+        `$${env:X}` is a literal `${env:X}`; a relative path counts from `folder`. Raises ValueError with a sentence
+        that holds no secret.
         """
         if "${" not in text:
             return text
-        found = [match for match in _REFERENCE.finditer(text) if not match["escape"]]
-        resolved = _REFERENCE.sub(lambda match: match[0][1:] if match["escape"] else self._value(match, folder), text)
-        return Secret(resolved) if found else resolved
+        values = {match[0]: self._value(match, folder) for match in _references(text)}
+        resolved = _REFERENCE.sub(lambda match: match[0][1:] if match["escape"] else values[match[0]], text)
+        if public or not values:
+            return resolved
+        self.seen |= {value for value in values.values() if value}
+        return Secret(resolved)
 
     def mask(self, message: str) -> str:
         """The message with everything that a reference stood for cut out, also where only its beginning is quoted."""
@@ -52,10 +74,7 @@ class References(msgspec.Struct):
         kind, name = match["kind"], match["name"]
         if kind not in _KINDS:
             raise ValueError(f"{quoted(match[0])}: {unknown(kind, _KINDS)}; `$$` begins a plain text")
-        value = self._variable(name) if kind == "env" else _content(folder / name)
-        if value:
-            self.seen.add(value)
-        return value
+        return self._variable(name) if kind == "env" else _content(folder / name)
 
     def _variable(self, name: str) -> str:
         if name not in self.env:
@@ -63,13 +82,19 @@ class References(msgspec.Struct):
         return self.env[name]
 
 
-def has_reference(text: str) -> bool:
-    """Whether a secret is asked for."""
-    return any(not match["escape"] for match in _REFERENCE.finditer(text))
+def secret_in(text: str) -> str:
+    """The first reference to something that must not be shown, "" when there is none."""
+    hidden = (match[0] for match in _references(text) if match["kind"] == "file" or _SECRET_NAME.search(match["name"]))
+    return next(hidden, "")
 
 
 _KINDS = ("env", "file")
+_SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)\}")
+
+
+def _references(text: str) -> list[re.Match[str]]:
+    return [match for match in _REFERENCE.finditer(text) if not match["escape"]]
 
 
 def _content(path: Path) -> str:

@@ -1,0 +1,53 @@
+"""Logging: structlog events with fields, one line per change of state, to stderr."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+__all__ = ["configure"]
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+# Libraries that log through the standard library; what they say below this is their own business.
+_LIBRARIES_LEVEL = logging.WARNING
+
+
+def configure(*, level: Literal["debug", "info", "warning", "error"], form: Literal["console", "json"]) -> None:
+    """Send everything to stderr, as lines for a person or as JSON, one object a line."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    last: list[structlog.typing.Processor]
+    if form == "json":
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        last = [tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                sort_keys=False,
+                # Never with local variables: among them are passwords that were about to be sent.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_record, *last])
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=_LIBRARIES_LEVEL, force=True)
+
+
+def _without_record(
+    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(logger, name, event)

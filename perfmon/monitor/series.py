@@ -1,0 +1,398 @@
+"""The recent past of everything that is watched: windows for the rules, the last hour for the page.
+
+Memory is fixed by the config, not by time: the last hour is preallocated at its full size, and raw
+points are kept only as far back as a rule has asked (`Series.window`), so a daemon that has run for
+five minutes is as large as it will be after a month.
+"""
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from perfmon import kinds, stats
+from perfmon.clock import Clock, from_wall
+from perfmon.measure import Reading
+from perfmon.model import PHASES, Check, Measurement, Sample, Sampler, Window, fact_key
+
+__all__ = ["CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
+
+MINUTES = 60
+_POINTS_PER_HOUR = 3600
+_TRIM_EVERY = 32
+_MINUTE_S = 60.0
+
+
+class Minute(NamedTuple):
+    """What one minute of a check's runs came to."""
+
+    number: int  # minutes of Unix time, by the clock of the daemon's start
+    runs: int
+    failures: int
+    p50_s: float
+    max_s: float
+
+
+def sample_key(sampler: Sampler, sample: Sample) -> str:
+    """The series key of one value of a sampler: `sampler/host/perfmon_host_load1`."""
+    return f"{sampler.key}/{fact_key(sample.name, **sample.labels)}"
+
+
+class Series:
+    """All series of the daemon, by key: a check's key, or a sample's (`sample_key`)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._minute_anchor = from_wall(clock, 0.0)
+        self.checks: dict[str, CheckSeries] = {}
+        self.samplers: dict[str, SamplerSeries] = {}
+        self._samples: dict[str, SampleSeries] = {}
+
+    def add_check(self, check: Check) -> None:
+        """Begin to expect a check; one that is known already keeps its past."""
+        if check.key in self.checks:
+            self.checks[check.key].check = check
+        else:
+            self.checks[check.key] = CheckSeries(check, since=self._clock.monotonic())
+
+    def add_sampler(self, sampler: Sampler) -> None:
+        """Begin to expect a sampler; one that is known already keeps its past."""
+        if sampler.key in self.samplers:
+            self.samplers[sampler.key].sampler = sampler
+        else:
+            self.samplers[sampler.key] = SamplerSeries(sampler)
+
+    def remove(self, key: str) -> list[str]:
+        """Forget a check or a sampler; answers with the keys of the series that went with it."""
+        if self.checks.pop(key, None) is not None:
+            return [key]
+        sampler = self.samplers.pop(key, None)
+        gone = [] if sampler is None else list(sampler.series)
+        for series_key in gone:
+            del self._samples[series_key]
+        return gone
+
+    def add(self, key: str, measurement: Measurement) -> Minute | None:
+        """Take in one run; answers with the minute that it closed, if it closed one."""
+        return self.checks[key].add(measurement, self.minute(measurement.at))
+
+    def add_reading(self, sampler: Sampler, reading: Reading) -> "list[SampleSeries]":
+        """Take in one reading; answers with the series seen for the first time."""
+        known = self.samplers[sampler.key]
+        known.note(reading)
+        minute = self.minute(reading.at)
+        new = []
+        for sample in reading.samples:
+            key = sample_key(sampler, sample)
+            series = known.series.get(key)
+            if series is None:
+                series = known.series[key] = self._samples[key] = SampleSeries(key, sampler, sample, since=reading.at)
+                new.append(series)
+            series.add(reading.at, sample.value, minute)
+        return new
+
+    def forget_silent(self, before: float) -> list[str]:
+        """Forget samples without a value since `before` (a disk taken out); answers with their keys."""
+        silent = [series for series in self._samples.values() if series.last_at is not None and series.last_at < before]
+        for series in silent:
+            del self.samplers[series.sampler.key].series[series.key]
+            del self._samples[series.key]
+        return [series.key for series in silent]
+
+    def window(self, key: str, metric: str, span_s: float, now: float) -> Window:
+        """The last `span_s` seconds of one metric of a series; KeyError for a series that is not known.
+
+        Asking makes the series keep that much from here on.
+        """
+        if key in self.checks:
+            return self.checks[key].window(metric, span_s, now)
+        return self._samples[key].window(span_s, now)
+
+    def minute(self, at: float) -> int:
+        """The number of the minute an instant lies in."""
+        return int((at - self._minute_anchor) // _MINUTE_S)
+
+    def minute_at_wall(self, wall: float) -> int:
+        """The number of the minute that began nearest to a Unix time."""
+        return round((from_wall(self._clock, wall) - self._minute_anchor) / _MINUTE_S)
+
+    def minute_began(self, number: int) -> float:
+        """The instant at which a minute began."""
+        return self._minute_anchor + number * _MINUTE_S
+
+
+class CheckSeries:
+    """The past of one check."""
+
+    __slots__ = (
+        "_hour", "_hour_count", "_hour_next", "_max", "_minute", "_numbers", "_p50", "_points", "_quantiles",
+        "_run_failures", "_run_total", "check", "failures", "last", "last_failure", "runs", "since", "state_since",
+    )  # fmt: skip
+
+    def __init__(self, check: Check, since: float) -> None:
+        self.check = check
+        self.since = since  # when it was first expected
+        self.state_since: float | None = None  # when the last run's outcome was first seen
+        self.last: Measurement | None = None
+        self.last_failure: Measurement | None = None
+        self.runs = 0
+        self.failures = 0
+        self._points = _Points(("failed", "duration"))
+        capacity = min(_POINTS_PER_HOUR, math.ceil(_POINTS_PER_HOUR / check.interval_s))
+        self._hour = array("f", [0.0]) * capacity  # durations of the last hour's runs, a ring
+        self._hour_next = 0
+        self._hour_count = 0
+        self._minute = -1  # number of the minute that is open
+        self._numbers = array("q", [-1]) * MINUTES
+        self._run_total = array("I", [0]) * MINUTES
+        self._run_failures = array("I", [0]) * MINUTES
+        self._p50 = array("f", [0.0]) * MINUTES
+        self._max = array("f", [0.0]) * MINUTES
+        self._quantiles: tuple[int, tuple[float, ...]] = (-1, ())
+
+    def add(self, measurement: Measurement, minute: int) -> Minute | None:
+        """Take in one run of the given minute; answers with the minute that it closed."""
+        closed = self._open(minute) if minute != self._minute else None
+        failed = measurement.failure is not None
+        if self.last is None or failed != (self.last.failure is not None):
+            self.state_since = measurement.at
+        self.last = measurement
+        self.runs += 1
+        slot = minute % MINUTES
+        self._run_total[slot] += 1
+        if failed:
+            self.failures += 1
+            self.last_failure = measurement
+            self._run_failures[slot] += 1
+        self._hour[self._hour_next] = measurement.duration_s
+        self._hour_next = (self._hour_next + 1) % len(self._hour)
+        self._hour_count += 1
+        self._points.add(measurement.at, _columns(self._points.names, measurement))
+        return closed
+
+    def window(self, metric: str, span_s: float, now: float) -> Window:
+        """The last `span_s` seconds of "failed", "duration" or "duration:<phase>"."""
+        times, values = self._points.window(metric, span_s, now)
+        return Window(
+            metric=metric,
+            type="flag" if metric == "failed" else "gauge",
+            unit="" if metric == "failed" else "seconds",
+            times=times,
+            values=values,
+            now=now,
+            span_s=span_s,
+            since=self.since,
+            last_at=None if self.last is None else self.last.at,
+            interval_s=self.check.interval_s,
+        )
+
+    def quantiles(self, minute: int) -> tuple[float, ...]:
+        """p50, p95 and p99 in seconds over all runs of the last hour, failed ones too; () before the first.
+
+        Computed once a minute when there are many, since the page asks every two seconds for all checks.
+        """
+        runs = sum(self._run_total[slot] for slot in range(MINUTES) if self._numbers[slot] > minute - MINUTES)
+        count = min(runs, self._hour_count, len(self._hour))
+        stamp = self.runs if count <= _MINUTE_S else minute
+        if self._quantiles[0] != stamp:
+            ordered = sorted(self._newest(count))
+            values = tuple(stats.quantile(ordered, q) for q in (0.5, 0.95, 0.99)) if ordered else ()
+            self._quantiles = (stamp, values)
+        return self._quantiles[1]
+
+    def history(self, minute: int) -> list[Minute]:
+        """The sixty minutes up to the one given, oldest first; minutes without a run have runs 0."""
+        self._summarise()
+        return [self._minute_of(number) for number in range(minute - MINUTES + 1, minute + 1)]
+
+    def restore(self, minutes: Iterable[Minute]) -> None:
+        """Put back minutes that a former life of the daemon wrote down; the hour's durations are not among them."""
+        for minute in minutes:
+            slot = minute.number % MINUTES
+            if minute.number > self._numbers[slot] and minute.number != self._minute:
+                self._numbers[slot] = minute.number
+                self._run_total[slot] = minute.runs
+                self._run_failures[slot] = minute.failures
+                self._p50[slot] = minute.p50_s
+                self._max[slot] = minute.max_s
+
+    def _open(self, minute: int) -> Minute | None:
+        closed = None
+        if self._minute >= 0:
+            self._summarise()
+            closed = self._minute_of(self._minute)
+        self._minute = minute
+        slot = minute % MINUTES
+        if self._numbers[slot] != minute:
+            self._numbers[slot] = minute
+            self._run_total[slot] = self._run_failures[slot] = 0
+            self._p50[slot] = self._max[slot] = 0.0
+        return closed
+
+    def _summarise(self) -> None:
+        """Write the open minute's median and maximum."""
+        if self._minute < 0:
+            return
+        slot = self._minute % MINUTES
+        durations = sorted(self._newest(min(self._run_total[slot], self._hour_count, len(self._hour))))
+        if durations:
+            self._p50[slot] = stats.quantile(durations, 0.5)
+            self._max[slot] = durations[-1]
+
+    def _minute_of(self, number: int) -> Minute:
+        slot = number % MINUTES
+        if self._numbers[slot] != number:
+            return Minute(number, 0, 0, 0.0, 0.0)
+        return Minute(number, self._run_total[slot], self._run_failures[slot], self._p50[slot], self._max[slot])
+
+    def _newest(self, count: int) -> Sequence[float]:
+        start = self._hour_next - count
+        if start >= 0:
+            return self._hour[start : self._hour_next]
+        return self._hour[start:] + self._hour[: self._hour_next]
+
+
+class SamplerSeries:
+    """The past of one sampler: how its readings went, and the series they brought."""
+
+    __slots__ = ("last", "sampler", "series", "state_since")
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self.series: dict[str, SampleSeries] = {}
+        self.last: Reading | None = None
+        self.state_since: float | None = None
+
+    def note(self, reading: Reading) -> None:
+        """Take in how a reading went."""
+        if self.last is None or bool(self.last.error) != bool(reading.error):
+            self.state_since = reading.at
+        self.last = reading
+
+
+class SampleSeries:
+    """The past of one value of a sampler."""
+
+    __slots__ = (
+        "_history",
+        "_points",
+        "key",
+        "last_at",
+        "previous",
+        "sampler",
+        "since",
+        "type",
+        "unit",
+        "value",
+        "what",
+    )
+
+    def __init__(self, key: str, sampler: Sampler, sample: Sample, since: float) -> None:
+        self.key = key
+        self.sampler = sampler
+        self.what = sample  # its name and labels; the value in it is the first one seen
+        self.since = since
+        family = kinds.catalogue()[sample.name]
+        self.type = family.type
+        self.unit = family.unit
+        self.value: float = math.nan
+        self.last_at: float | None = None
+        self.previous: tuple[float, float] | None = None  # (at, value) of the reading before
+        self._points = _Points((sample.name,))
+        self._history: dict[int, tuple[float, float]] = {}  # minute -> (at, level or rate)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the series, those of its sampler included."""
+        return {"sampler": self.sampler.name} | dict(self.sampler.labels) | dict(self.what.labels)
+
+    def add(self, at: float, value: float, minute: int) -> None:
+        """Take in one value."""
+        if self.last_at is not None:
+            self.previous = (self.last_at, self.value)
+        self.value, self.last_at = value, at
+        self._points.add(at, (value,))
+        self._history[minute] = (at, self.level())
+        if len(self._history) > MINUTES:
+            del self._history[next(iter(self._history))]
+
+    def level(self) -> float:
+        """A gauge's value; a counter's increase per second since the reading before, nan when there is none."""
+        if self.type != "counter":
+            return self.value
+        if self.previous is None or self.last_at is None or self.last_at <= self.previous[0]:
+            return math.nan
+        rise = self.value - self.previous[1]
+        # A counter that fell began anew: what it shows now came since.
+        return (rise if rise >= 0 else self.value) / (self.last_at - self.previous[0])
+
+    def history(self) -> list[tuple[float, float]]:
+        """(at, level) for each of the last sixty minutes that had a reading, oldest first."""
+        return list(self._history.values())
+
+    def window(self, span_s: float, now: float) -> Window:
+        """The last `span_s` seconds."""
+        times, values = self._points.window(self.what.name, span_s, now)
+        return Window(
+            metric=self.what.name,
+            type="counter" if self.type == "counter" else "gauge",
+            unit=self.unit,
+            times=times,
+            values=values,
+            now=now,
+            span_s=span_s,
+            since=self.since,
+            last_at=self.last_at,
+            interval_s=self.sampler.interval_s,
+        )
+
+
+class _Points:
+    """Raw points of columns that share their times, kept as far back as the longest window asked for."""
+
+    __slots__ = ("_columns", "_keep_s", "_times", "_trim_at", "names")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._times = array("d")
+        self._columns = tuple(array("d") for _ in names)
+        self._keep_s = 0.0
+        self._trim_at = _TRIM_EVERY
+
+    def add(self, at: float, values: Sequence[float]) -> None:
+        self._times.append(at)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+        if len(self._times) >= self._trim_at:
+            self._trim(at)
+
+    def window(self, name: str, span_s: float, now: float) -> tuple[Sequence[float], Sequence[float]]:
+        self._keep_s = max(self._keep_s, span_s)
+        if name not in self.names:
+            self._begin_column(name)
+        first = bisect_right(self._times, now - span_s)
+        return self._times[first:], self._columns[self.names.index(name)][first:]
+
+    def _begin_column(self, name: str) -> None:
+        """A column is kept from the first time a rule asks for it; what came before is not known."""
+        del self._times[:]
+        for column in self._columns:
+            del column[:]
+        self.names = (*self.names, name)
+        self._columns = (*self._columns, array("d"))
+
+    def _trim(self, now: float) -> None:
+        first = bisect_right(self._times, now - self._keep_s)
+        del self._times[:first]
+        for column in self._columns:
+            del column[:first]
+        self._trim_at = 2 * len(self._times) + _TRIM_EVERY
+
+
+def _columns(names: Sequence[str], measurement: Measurement) -> Sequence[float]:
+    first = (0.0 if measurement.failure is None else 1.0, measurement.duration_s)
+    if len(names) == len(first):
+        return first
+    phases = measurement.phases
+    return (*first, *(phases.get(phase, 0.0) for name in names[2:] for phase in PHASES if name == f"duration:{phase}"))

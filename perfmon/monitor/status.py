@@ -1,0 +1,157 @@
+"""What the page and `/api/v1` show, as JSON-ready values; docs/api.md describes the shape."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec.structs import asdict
+
+import perfmon
+from perfmon.clock import Clock, to_wall
+from perfmon.model import Alert, Labels, Measurement
+from perfmon.monitor.series import CheckSeries, Minute, SamplerSeries, SampleSeries, Series
+
+__all__ = ["alerts", "targets"]
+
+Json = dict[str, Any]
+
+
+def targets(series: Series, clock: Clock, *, started_at: float, minutes: int) -> Json:
+    """Every probe and sampler with its state, its last run, and as many minutes of its last hour."""
+    show = _Show(series, clock, minutes)
+    return {
+        "now": clock.wall(),
+        "version": perfmon.__version__,
+        "started_at": to_wall(clock, started_at),
+        "probes": [show.probe(check) for check in series.checks.values()],
+        "samplers": [show.sampler(sampler) for sampler in series.samplers.values()],
+    }
+
+
+def alerts(known: Iterable[Alert], clock: Clock) -> Json:
+    """Every alert that is pending or firing, or was resolved lately."""
+    return {"now": clock.wall(), "alerts": [_alert(alert, clock) for alert in known]}
+
+
+class _Show:
+    """One answer's view of the series: the same minute and the same wall clock for all of it."""
+
+    def __init__(self, series: Series, clock: Clock, minutes: int) -> None:
+        self._series = series
+        self._minute = series.minute(clock.monotonic())
+        self._offset = to_wall(clock, 0.0)
+        self._minutes = minutes
+
+    def probe(self, past: CheckSeries) -> Json:
+        history = past.history(self._minute)
+        runs = sum(minute.runs for minute in history)
+        p50, p95, p99 = past.quantiles(self._minute) or (None, None, None)
+        check = past.check
+        return {
+            "key": check.key,
+            "probe": check.target.probe,
+            "target": check.target.address,
+            "module": check.module.name,
+            "kind": check.module.kind,
+            "labels": _plain(check.target.labels),
+            "interval_s": check.interval_s,
+            "state": "unknown" if past.last is None else "up" if past.last.success else "down",
+            "since": self._wall(past.state_since),
+            "runs": past.runs,
+            "failures": past.failures,
+            "last": None if past.last is None else self._run(past.last),
+            "last_failure": None if past.last_failure is None else self._failure(past.last_failure),
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
+            "success_ratio": 1 - sum(minute.failures for minute in history) / runs if runs else None,
+            "history": [self._minute_json(minute) for minute in history[-self._minutes :]],
+        }
+
+    def sampler(self, past: SamplerSeries) -> Json:
+        last = past.last
+        return {
+            "key": past.sampler.key,
+            "sampler": past.sampler.name,
+            "kind": past.sampler.kind,
+            "labels": _plain(past.sampler.labels),
+            "interval_s": past.sampler.interval_s,
+            "state": "unknown" if last is None else "down" if last.error else "up",
+            "since": self._wall(past.state_since),
+            "last": None
+            if last is None
+            else {"at": self._wall(last.at), "duration_s": last.duration_s, "error": last.error},
+            "series": [
+                self._sample(series)
+                for series in past.series.values()
+                if last is not None and series.last_at == last.at  # the others had no value in the last reading
+            ],
+        }
+
+    def _run(self, run: Measurement) -> Json:
+        return {
+            "at": self._wall(run.at),
+            "duration_s": run.duration_s,
+            "phases": _plain(run.phases),
+            "failure": None if run.failure is None else asdict(run.failure),
+        }
+
+    def _failure(self, run: Measurement) -> Json:
+        assert run.failure is not None, "only failed runs are kept as the last failure"
+        return {
+            "at": self._wall(run.at),
+            "reason": run.failure.reason,
+            "phase": run.failure.phase,
+            "message": run.failure.message,
+        }
+
+    def _minute_json(self, minute: Minute) -> Json:
+        return {
+            "t": round(self._series.minute_began(minute.number) + self._offset),
+            "runs": minute.runs,
+            "failures": minute.failures,
+            "p50": minute.p50_s if minute.runs else None,
+            "max": minute.max_s if minute.runs else None,
+        }
+
+    def _sample(self, series: SampleSeries) -> Json:
+        history = series.history()[-self._minutes :]
+        return {
+            "name": series.what.name,
+            "labels": _plain(series.what.labels),
+            "type": series.type,
+            "unit": series.unit,
+            "value": _finite(series.level()),
+            "history": [[self._wall(at), level] for at, level in history if math.isfinite(level)],
+        }
+
+    def _wall(self, instant: float | None) -> float | None:
+        return None if instant is None else round(instant + self._offset, 3)
+
+
+def _alert(alert: Alert, clock: Clock) -> Json:
+    verdict = alert.verdict
+
+    def wall(instant: float | None) -> float | None:
+        return None if instant is None else round(to_wall(clock, instant), 3)
+
+    return {
+        "rule": alert.rule,
+        "state": alert.state,
+        "labels": _plain(alert.labels),
+        "annotations": _plain(alert.annotations),
+        "active_at": wall(alert.active_at),
+        "fired_at": wall(alert.fired_at),
+        "resolved_at": wall(alert.resolved_at),
+        "value": None if verdict is None else _finite(verdict.value),
+        "limit": None if verdict is None else _finite(verdict.limit),
+        "why": "" if verdict is None else verdict.why,
+    }
+
+
+def _plain(labels: Labels | Any) -> dict[str, Any]:
+    return dict(labels)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
