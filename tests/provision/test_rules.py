@@ -1,0 +1,634 @@
+"""The Prometheus rules: accepted by promtool, firing when they should, explained, linked, of known metrics only."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import msgspec
+import promql_parser
+import pytest
+import yaml
+
+from perfmon import kinds
+from perfmon.provision import rules
+from perfmon.provision.rules import ALERTS, GROUPS, Alerting, Recording
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "rules" / "perfmon.rules.yml"
+RUNBOOKS = ROOT / "docs" / "runbooks.md"
+
+SELF = {"job": "perfmon", "instance": "perfmon:10737"}
+TARGET = {**SELF, "probe": "shop", "target": "http://shop/?a=1", "module": "http_2xx"}
+SUCCESSES = {**TARGET, "result": "success", "reason": "none"}
+PROCESS = {**SELF, "sampler": "shop", "group": "api"}
+HOST = {**SELF, "sampler": "host"}
+DISK = {**HOST, "device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/srv"}
+
+
+class Case(msgspec.Struct):
+    """Series as promtool reads them, and at which times an alert is silent, fires, and is over."""
+
+    alert: str
+    severity: str
+    series: list[tuple[str, dict[str, str], str]]
+    labels: dict[str, str]  # of the alert, beside alertname and severity
+    silent: str
+    firing: str  # "" when it must not fire at all
+    resolved: str
+    summary: str = ""
+    description: str = ""
+    interval: str = "1m"
+
+
+def histogram(name, labels, fast, slow_le, fast_le="0.1"):
+    """All observations are up to `slow_le`, those of the series `fast` up to `fast_le`."""
+    return [
+        (f"{name}_bucket", {**labels, "le": fast_le}, fast),
+        (f"{name}_bucket", {**labels, "le": slow_le}, "0+100x100"),
+        (f"{name}_bucket", {**labels, "le": "+Inf"}, "0+100x100"),
+    ]
+
+
+SLOW_FROM_11M_TO_40M = "0+100x10 1000x29 1100+100x60"
+
+CASES = [
+    Case(
+        "ProbeDown",
+        "critical",
+        # Probed every 15 s, down from 2m to 3m: the second failure is seen at 2m15s.
+        [
+            ("probe_success", TARGET, "1x23 0x11 1x24"),
+            ("perfmon_probe_latency_seconds_count", TARGET, " ".join(f"{run}x2" for run in range(1, 21))),
+            (
+                "perfmon_probe_runs_total",
+                SUCCESSES,
+                " ".join(f"{run}x2" for run in [*range(1, 9), *[8] * 4, *range(9, 17)]),
+            ),
+        ],
+        TARGET,
+        silent="2m14s",
+        firing="2m25s",
+        resolved="3m5s",
+        summary="http://shop/?a=1 is down",
+        description='Probe "shop" of http://shop/?a=1 fails, as seen by perfmon:10737, '
+        "and it is not the first failure of the last ten minutes.",
+        interval="5s",
+    ),
+    Case(
+        "ProbeDown",
+        "critical",
+        # Probed every ten minutes: there is no second run to wait for.
+        [
+            ("probe_success", TARGET, "1x29 0x10 1x10"),
+            ("perfmon_probe_latency_seconds_count", TARGET, "1x9 2x9 3x9 4x9 5x9"),
+            ("perfmon_probe_runs_total", SUCCESSES, "1x9 2x9 3x9 3x9 4x9"),
+        ],
+        TARGET,
+        silent="29m",
+        firing="30m30s",
+        resolved="41m",
+        summary="http://shop/?a=1 is down",
+        description='Probe "shop" of http://shop/?a=1 fails, as seen by perfmon:10737, '
+        "and it is not the first failure of the last ten minutes.",
+    ),
+    Case(
+        "ProbeDown",
+        "critical",
+        # Down from the first run on, and a scrape in the middle fails: it goes on firing.
+        [
+            ("probe_success", TARGET, "0x5 stale _ 0x10 1x5"),
+            ("perfmon_probe_latency_seconds_count", TARGET, "1+1x5 stale _ 9+1x15"),
+            ("perfmon_probe_runs_total", SUCCESSES, "0x5 stale _ 0x10 1+1x5"),
+        ],
+        TARGET,
+        silent="0m",
+        firing="1m35s",
+        resolved="4m45s",
+        summary="http://shop/?a=1 is down",
+        description='Probe "shop" of http://shop/?a=1 fails, as seen by perfmon:10737, '
+        "and it is not the first failure of the last ten minutes.",
+        interval="15s",
+    ),
+    Case(
+        "ProbeFlapping",
+        "warning",
+        [("probe_success", TARGET, "1x30 0 1 0 1 0 1 1x70")],
+        TARGET,
+        silent="35m",
+        firing="38m",
+        resolved="80m",
+        summary="http://shop/?a=1 fails on and off",
+        description='Probe "shop" of http://shop/?a=1 went from good to bad or back 6 times in the last 30 minutes.',
+    ),
+    Case(
+        "ProbeSlow",
+        "warning",
+        [
+            *histogram("perfmon_probe_latency_seconds", TARGET, SLOW_FROM_11M_TO_40M, "5.0", "2.5"),
+            ("probe_timeout_seconds", TARGET, "5x100"),
+        ],
+        TARGET,
+        silent="20m",
+        firing="25m",
+        resolved="65m",
+        summary="http://shop/?a=1 is slow",
+        description='One in twenty runs of probe "shop" of http://shop/?a=1 takes 4.875s or longer: '
+        "more than half the time it is given.",
+    ),
+    Case(
+        "CertificateExpiring",
+        "warning",
+        [("probe_ssl_earliest_cert_expiry", TARGET, "1209900x60 9999999x30")],  # 14 days and 5 minutes from 0m
+        TARGET,
+        silent="14m",
+        firing="35m",
+        resolved="65m",
+        summary="A certificate of http://shop/?a=1 expires in less than 14 days",
+        description="The first certificate of the chain that http://shop/?a=1 sends expires in 13d 23h 30m 0s.",
+    ),
+    Case(
+        "ProcessDown",
+        "critical",
+        [("perfmon_process_up", PROCESS, "1x20 0x20 1x20")],
+        PROCESS,
+        silent="5m40s",
+        firing="6m",
+        resolved="10m30s",
+        summary='Process group "api" is not running',
+        description='Sampler "shop" of perfmon:10737 finds no process of the group "api".',
+        interval="15s",
+    ),
+    Case(
+        "ProcessRestarting",
+        "warning",
+        [("perfmon_process_restarts_total", PROCESS, "0x10 1 2 3 3x60")],
+        PROCESS,
+        silent="12m",
+        firing="20m",
+        resolved="50m",
+        summary='Process group "api" keeps restarting',
+        description='Processes of the group "api" ended and were replaced 3 times in the last 15 minutes.',
+    ),
+    Case(
+        "ProcessDescriptorsLow",
+        "warning",
+        [("perfmon_process_worst_fd_ratio", PROCESS, "0.5x10 0.85x20 0.5x30")],
+        PROCESS,
+        silent="15m",
+        firing="20m",
+        resolved="40m",
+        summary='Process group "api" is about to run out of file descriptors',
+        description='A process of the group "api" has 85% of the file descriptors open that it may have.',
+    ),
+    Case(
+        "HostMemoryLow",
+        "warning",
+        [
+            ("perfmon_host_memory_available_bytes", HOST, "200x10 50x20 200x40"),
+            ("perfmon_host_memory_total_bytes", HOST, "1000x80"),
+        ],
+        HOST,
+        silent="20m",
+        firing="25m",
+        resolved="40m",
+        summary="The machine of perfmon:10737 is short of memory",
+        description="5% of the memory of the machine of perfmon:10737 is left.",
+    ),
+    Case(
+        "HostCpuSaturated",
+        "warning",
+        [
+            (
+                "perfmon_host_pressure_waiting_seconds_total",
+                {**HOST, "resource": "cpu"},
+                "0+6x10 108+48x39 1986+6x60",
+            )
+        ],
+        {**HOST, "resource": "cpu"},
+        silent="25m",
+        firing="40m",
+        resolved="65m",
+        summary="The machine of perfmon:10737 has too little CPU",
+        description="On the machine of perfmon:10737 somebody waited for a CPU in 80% of the time: "
+        "services answer later, and perfmon measures later.",
+    ),
+    *(
+        Case(
+            "HostFilesystemFull",
+            severity,
+            [
+                ("perfmon_host_filesystem_available_bytes", DISK, f"200x10 {available}x20 200x40"),
+                ("perfmon_host_filesystem_size_bytes", DISK, "1000x80"),
+                ("perfmon_host_filesystem_readonly", DISK, f"{readonly}x80"),
+            ],
+            DISK,
+            silent="15m",
+            firing=firing,
+            resolved="45m",
+            summary="/srv of perfmon:10737 is nearly full",
+            description=f"{available / 10:g}% of the filesystem /srv on the machine of perfmon:10737 is left.",
+        )
+        for severity, available, readonly, firing in [("warning", 50, 0, "20m"), ("warning", 50, 1, "")]
+    ),
+    Case(
+        "SamplerFailing",
+        "warning",
+        [("perfmon_sampler_success", HOST, "1x10 0x20 1x20")],
+        HOST,
+        silent="15m",
+        firing="20m",
+        resolved="33m",
+        summary='Sampler "host" reads nothing',
+        description='Sampler "host" of perfmon:10737 does not find what it looks for; '
+        "perfmon's status page and log say what.",
+    ),
+    Case(
+        "SamplerFailing",
+        "warning",
+        # That is ProcessDown's matter.
+        [
+            ("perfmon_sampler_success", {**SELF, "sampler": "shop"}, "1x10 0x40"),
+            ("perfmon_process_up", PROCESS, "1x10 0x40"),
+        ],
+        PROCESS,
+        silent="20m",
+        firing="",
+        resolved="40m",
+    ),
+    Case(
+        "PerfmonDown",
+        "critical",
+        [("up", SELF, "1x20 0x20 1x20")],
+        SELF,
+        silent="6m",
+        firing="7m30s",
+        resolved="10m30s",
+        summary="perfmon does not answer",
+        description="Prometheus cannot scrape perfmon at perfmon:10737: nothing that it watches is being watched.",
+        interval="15s",
+    ),
+    Case(
+        "PerfmonDown",
+        "critical",
+        [("up", SELF, "1x10 stale _x30 1x10")],  # Prometheus' configuration has no such job for a while
+        {"job": "perfmon"},
+        silent="10m",
+        firing="13m",
+        resolved="42m",
+        summary="perfmon does not answer",
+        description="Prometheus cannot scrape perfmon (it knows no such target): "
+        "nothing that it watches is being watched.",
+    ),
+    Case(
+        "PerfmonConfigReloadFailed",
+        "warning",
+        [("perfmon_config_last_reload_successful", SELF, "1x10 0x20 1x20")],
+        SELF,
+        silent="15m",
+        firing="20m",
+        resolved="33m",
+        summary="perfmon perfmon:10737 runs on an old configuration",
+        description="The last reload of perfmon perfmon:10737 failed; it goes on with the configuration it had. "
+        "`perfmon check FILE` tells every mistake.",
+    ),
+    Case(
+        "PerfmonSchedulerStuck",
+        "critical",
+        [("perfmon_schedule_due_total", SELF, "0+60x10 600x40 660+60x20"), ("perfmon_series", SELF, "100x80")],
+        SELF,
+        silent="28m",
+        firing="35m",
+        resolved="55m",
+        summary="perfmon perfmon:10737 runs no probes",
+        description="perfmon perfmon:10737 has probes or samplers and has started none in 15 minutes.",
+    ),
+    Case(
+        "PerfmonSchedulerStuck",
+        "critical",
+        [("perfmon_schedule_due_total", SELF, "0x60"), ("perfmon_series", SELF, "0x60")],  # nothing is to be watched
+        SELF,
+        silent="10m",
+        firing="",
+        resolved="40m",
+    ),
+    Case(
+        "PerfmonSchedulerLate",
+        "warning",
+        histogram("perfmon_schedule_lateness_seconds", SELF, SLOW_FROM_11M_TO_40M, "2.5"),
+        SELF,
+        silent="20m",
+        firing="25m",
+        resolved="60m",
+        summary="perfmon perfmon:10737 is late",
+        description="One in a hundred runs of perfmon perfmon:10737 begins 2.476s or more after it was due: "
+        "the machine is too small or too busy for what is watched.",
+    ),
+    Case(
+        "PerfmonRunsSkipped",
+        "warning",
+        [
+            ("perfmon_schedule_skipped_total", {**SELF, "why": "busy"}, "0x10 5+5x30 155x60"),
+            ("perfmon_schedule_due_total", SELF, "0+100x100"),
+        ],
+        SELF,
+        silent="12m",
+        firing="40m",
+        resolved="75m",
+        summary="perfmon perfmon:10737 skips runs",
+        description="perfmon perfmon:10737 left out 5% of the runs that were due in the last 15 minutes, "
+        "for the run before was not over or too many were under way.",
+    ),
+    Case(
+        "PerfmonLoopBlocked",
+        "warning",
+        histogram("perfmon_loop_lag_seconds", SELF, SLOW_FROM_11M_TO_40M, "1.0"),
+        SELF,
+        silent="20m",
+        firing="25m",
+        resolved="60m",
+        summary="perfmon perfmon:10737 measures too long",
+        description="The event loop of perfmon perfmon:10737 is held up for 991ms, which adds to what it measures.",
+    ),
+    *(
+        Case(
+            "PerfmonNotificationsFailing",
+            "critical",
+            [
+                ("perfmon_notifications_total", {**SELF, "receiver": "pager", "outcome": outcome}, values),
+                ("perfmon_series", SELF, "9x70"),
+            ],
+            {**SELF, "receiver": "pager", "outcome": outcome},
+            silent="9m",
+            firing=firing,
+            resolved="45m",
+            summary='perfmon perfmon:10737 cannot tell "pager"',
+            description=f'Alerts for the receiver "pager" of perfmon perfmon:10737 are lost ({outcome}).',
+        )
+        for outcome, values, firing in [
+            ("failed", "_x10 1x60", "12m"),  # the series begins with the failure
+            ("dropped", "3x10 4x60", "13m"),
+            ("sent", "3x10 4x60", ""),
+            ("failed", "4x70", ""),  # long ago, but a Prometheus that just started sees it for the first time
+        ]
+    ),
+    Case(
+        "PerfmonSeriesLimit",
+        "warning",
+        [("perfmon_series_dropped_total", SELF, "0x10 5+5x20 105x40")],
+        SELF,
+        silent="10m",
+        firing="15m",
+        resolved="55m",
+        summary="perfmon perfmon:10737 exports not all series",
+        description="perfmon perfmon:10737 has reached `limits.series`; what came last is not exported.",
+    ),
+    *(
+        Case(
+            "PerfmonStoreFailing",
+            "warning",
+            [(f"perfmon_store_{what}_total", SELF, "0x10 1x60")],
+            SELF,
+            silent="10m",
+            firing="15m",
+            resolved="45m",
+            summary="perfmon perfmon:10737 cannot keep its state",
+            description="perfmon perfmon:10737 cannot write its state file. It goes on measuring and alerting; "
+            "after a restart it may tell of alerts again.",
+        )
+        for what in ("errors", "lost")
+    ),
+    Case(
+        "PerfmonDefect",
+        "info",
+        [("perfmon_defects_total", {**SELF, "where": "probe"}, "_x70 1x150"), ("perfmon_series", SELF, "9x200")],
+        {**SELF, "where": "probe"},
+        silent="69m",
+        firing="73m",
+        resolved="140m",
+        summary="perfmon perfmon:10737 met a defect of its own",
+        description='An error of perfmon\'s own was caught in "probe"; the log of perfmon:10737 has the traceback. '
+        "Please report it.",
+    ),
+]
+
+
+def series(name, labels, values):
+    pairs = ", ".join(f"{label}={json.dumps(value)}" for label, value in labels.items())
+    return {"series": f"{name}{{{pairs}}}", "values": values}
+
+
+def expected_alert(case, severity=None, **annotations):
+    shown = ("target", "probe") if "target" in case.labels else ("instance",)
+    place = "&".join(f"var-{label}={quote_plus(case.labels.get(label, ''))}" for label in shown)
+    return {
+        "exp_labels": {**case.labels, "severity": severity or case.severity},
+        "exp_annotations": {
+            "summary": case.summary,
+            "description": case.description,
+            "runbook_url": f"docs/runbooks.md#{case.alert.lower()}",
+            "dashboard_url": f"http://127.0.0.1:3000/d/perfmon-fleet?{place}",
+            **annotations,
+        },
+    }
+
+
+def at(alert, time, *expected):
+    return {"alertname": alert, "eval_time": time, "exp_alerts": list(expected)}
+
+
+def promtool(binary, tmp_path, test, *, every="15s"):
+    """Run a unit test; returns the exit code and what was printed."""
+    file = tmp_path / "rules.test.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": every, "tests": [test]}))
+    ran = subprocess.run([binary("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{case.series[0][0]}-{case.firing or 'silent'}")
+def test_alert_fires_when_it_should_and_only_then(binary, tmp_path, case):
+    """Silent before, firing with its labels and its words, resolved afterwards."""
+    firing = [at(case.alert, case.firing, expected_alert(case))] if case.firing else []
+    test = {
+        "interval": case.interval,
+        "input_series": [series(*given) for given in case.series],
+        "alert_rule_test": [at(case.alert, case.silent), *firing, at(case.alert, case.resolved)],
+    }
+
+    code, printed = promtool(binary, tmp_path, test, every="5s" if case.interval == "5s" else "15s")
+    assert 0 == code, printed
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("alert", "given", "labels", "words"),
+    [
+        (
+            "CertificateExpiring",
+            [("probe_ssl_earliest_cert_expiry", TARGET, "259200x60 9999999x30")],
+            TARGET,
+            {
+                "warning": (
+                    "A certificate of http://shop/?a=1 expires in less than 14 days",
+                    "The first certificate of the chain that http://shop/?a=1 sends expires in 2d 23h 30m 0s.",
+                ),
+                "critical": (
+                    "A certificate of http://shop/?a=1 expires in less than 3 days",
+                    "The first certificate of the chain that http://shop/?a=1 sends expires in 2d 23h 30m 0s.",
+                ),
+            },
+        ),
+        (
+            "HostFilesystemFull",
+            [
+                ("perfmon_host_filesystem_available_bytes", DISK, "200x10 20x50 200x40"),
+                ("perfmon_host_filesystem_size_bytes", DISK, "1000x90"),
+                ("perfmon_host_filesystem_readonly", DISK, "0x90"),
+            ],
+            DISK,
+            dict.fromkeys(
+                ("warning", "critical"),
+                (
+                    "/srv of perfmon:10737 is nearly full",
+                    "2% of the filesystem /srv on the machine of perfmon:10737 is left.",
+                ),
+            ),
+        ),
+    ],
+)
+def test_an_alert_of_two_levels_fires_both(binary, tmp_path, alert, given, labels, words):  # noqa: PLR0917 - pytest names them
+    """Alertmanager is told of the warning too, and inhibits it by the critical one."""
+    case = Case(alert, "", given, labels, silent="5m", firing="30m", resolved="75m")
+    both = [
+        expected_alert(case, severity, summary=summary, description=description)
+        for severity, (summary, description) in words.items()
+    ]
+    test = {
+        "interval": "1m",
+        "input_series": [series(*one) for one in given],
+        "alert_rule_test": [at(alert, "5m"), at(alert, "30m", *both), at(alert, "75m")],
+    }
+
+    code, printed = promtool(binary, tmp_path, test)
+    assert 0 == code, printed
+
+
+@pytest.mark.servers
+def test_watchdog_always_fires(binary, tmp_path):
+    case = Case("Watchdog", "none", [], {}, silent="", firing="0m", resolved="")
+    case.summary = "The way of alerts is open"
+    case.description = (
+        "This alert always fires. Have somebody outside told when it no longer arrives: then Prometheus, "
+        "Alertmanager or the way between them is broken."
+    )
+    alerts = [at("Watchdog", time, expected_alert(case)) for time in ("0m", "1h")]
+
+    code, printed = promtool(binary, tmp_path, {"interval": "1m", "alert_rule_test": alerts})
+    assert 0 == code, printed
+
+
+def test_every_alert_has_its_case():
+    shown = {case.alert for case in CASES if case.firing} | {"Watchdog"}
+
+    assert {rule.alert for rule in ALERTS} == shown
+
+
+@pytest.mark.servers
+def test_promtool_accepts_the_rules(binary):
+    command = [binary("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(RULES)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+
+
+def test_the_committed_rules_are_current():
+    """`perfmon rules --out rules` was run after the last change."""
+    assert rules.document() == RULES.read_text()
+
+
+def test_links_can_be_set():
+    text = rules.document(rules.Links(runbooks="https://runbooks.example/p", grafana="https://grafana.example"))
+
+    assert "https://runbooks.example/p#probedown" in text
+    assert "https://grafana.example/d/perfmon-fleet?var-" in text
+    assert "127.0.0.1" not in text
+
+
+def alerts_as_written():
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.mark.parametrize("alert", alerts_as_written(), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
+def test_every_alert_is_explained(alert):
+    """Severity, words, and a runbook that exists."""
+    anchors = {heading.lower() for heading in re.findall(r"^## (\w+)$", RUNBOOKS.read_text(), re.MULTILINE)}
+    annotations = alert["annotations"]
+
+    assert alert["labels"]["severity"] in ("critical", "warning", "info", "none")
+    assert {"summary", "description", "runbook_url", "dashboard_url"} == set(annotations)
+    assert "$value" not in annotations["summary"]  # it would change while the alert fires
+    assert annotations["runbook_url"] == f"docs/runbooks.md#{alert['alert'].lower()}"
+    assert alert["alert"].lower() in anchors
+    assert "for" in alert or alert["alert"] == "Watchdog"
+
+
+def test_every_runbook_has_its_alert():
+    headings = re.findall(r"^## (\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
+
+    assert sorted({rule.alert for rule in ALERTS}) == sorted(headings)
+
+
+def selectors(expression):
+    """All vector selectors of a parsed expression."""
+    found = []
+
+    def walk(node):
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+        elif isinstance(node, promql_parser.MatrixSelector):
+            walk(node.vector_selector)
+        else:
+            for part in ("expr", "lhs", "rhs", "param"):
+                if (child := getattr(node, part, None)) is not None:
+                    walk(child)
+            for child in getattr(node, "args", None) or ():
+                walk(child)
+
+    walk(promql_parser.parse(expression))
+    return found
+
+
+def series_of(family):
+    return (
+        {f"{family.name}_{part}" for part in ("bucket", "sum", "count")}
+        if family.type == "histogram"
+        else {family.name}
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for group in GROUPS for rule in group.rules],
+    ids=lambda rule: getattr(rule, "alert", "") or rule.record,
+)
+def test_every_metric_is_in_the_catalogue(rule):
+    recorded = {one.record for group in GROUPS for one in group.rules if isinstance(one, Recording)}
+    exported = set().union(*(series_of(family) for family in kinds.catalogue().values()))
+
+    assert {one.name for one in selectors(rule.expr)} <= exported | recorded | {"up"}
+
+
+def test_recorded_names_say_level_metric_and_operations():
+    names = [one.record for group in GROUPS for one in group.rules if isinstance(one, Recording)]
+
+    assert all(re.fullmatch(r"(target|instance):perfmon_\w+:\w+", name) for name in names)
+    assert not [name for name in names if "_total:" in name]
+
+
+def test_state_gauges_are_read_over_a_window():
+    """A scrape that fails must neither fire nor resolve: no bare gauge is compared."""
+    bare = re.compile(r"(?<![\w(])(probe_success|perfmon_process_up|perfmon_sampler_success)\b(?!\[)")
+
+    assert [] == [rule.alert for rule in ALERTS if isinstance(rule, Alerting) and bare.search(rule.expr)]
