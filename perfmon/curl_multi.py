@@ -56,8 +56,7 @@ class Multi:
         handle.ended = self._loop.create_future()
         self._running.add(handle)
         self._multi.add_handle(handle.curl)
-        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._settle()
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
         return handle.ended
 
     def abandon(self, handle: Handle) -> None:
@@ -103,16 +102,23 @@ class Multi:
 
     def _on_sockets(self) -> None:
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
-            self._multi.socket_action(fd, _ACTION.get(events, _ANY_ACTION))
-        self._settle()
+            self._act(fd, _ACTION.get(events, _ANY_ACTION))
 
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = float("inf")
         if self._clock.monotonic() >= self._due:
             self._due = float("inf")
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._settle()
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
+        elif self._due < self._timer_at:
+            self._arm()
+
+    def _act(self, fd: int, events: int) -> None:
+        _, running = self._multi.socket_action(fd, events)
+        if running < len(self._running):
+            self._settle()
+        if self._due < self._timer_at:
+            self._arm()
 
     def _settle(self) -> None:
         queued = 1
@@ -122,7 +128,6 @@ class Multi:
                 self._end(curl.handle, 0, "")
             for curl, code, message in failed:
                 self._end(curl.handle, code, message)
-        self._arm()
 
     def _end(self, handle: Handle, code: int, message: str) -> None:
         self.abandon(handle)
@@ -131,8 +136,6 @@ class Multi:
 
     def _arm(self) -> None:
         """One timer, which may fire too early and then is set again: cheaper than to move it with each transfer."""
-        if self._due >= self._timer_at:
-            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = self._due

@@ -18,7 +18,7 @@ __all__ = ["OnDefect", "Reader", "Reading", "probe", "sample"]
 OnDefect = Callable[[str, Exception], None]
 """Told of a defect of perfmon's own: where it was caught, and what it was."""
 
-_GRACE_S = 0.05  # a probe that knows its deadline ends by itself, and says more than a cancelled one can
+_GRACE_S = 0.02  # a probe that knows its deadline ends by itself, and says more than a cancelled one can
 
 
 class Reader(Protocol):
@@ -57,13 +57,19 @@ async def probe(
     limit_s = module.timeout_s if timeout_s is None else timeout_s
     began = clock.monotonic()
     trace = Trace(clock=clock, deadline=began + limit_s, network=network, debug=debug)
+    run = network.backstop.guard(trace.deadline + _GRACE_S)
     try:
-        async with asyncio.timeout(limit_s + _GRACE_S) as backstop:
-            failure = await kinds.load("probes", module.kind).probe(target, module.config, trace)
-    except TimeoutError as error:
-        failure = _timed_out(trace, limit_s) if backstop.expired() else _defect(trace, module.kind, error, on_defect)
+        failure = await kinds.load("probes", module.kind).probe(target, module.config, trace)
+    except asyncio.CancelledError:
+        if not run.overran():
+            raise
+        failure = Failure(
+            reason="timeout", phase=trace.phase or "", message=f"not over after {format_duration(limit_s)}"
+        )
     except Exception as error:  # noqa: BLE001 - our defect must not stop the schedule
         failure = _defect(trace, module.kind, error, on_defect)
+    finally:
+        network.backstop.release(run)
     trace.end()
     return Measurement(
         target=target,
@@ -90,10 +96,6 @@ def sample(sampler: Sampler, reader: Reader, *, clock: Clock, on_defect: OnDefec
         error = f"defect of the sampler: {type(defect).__name__}: {defect}"
         _tell(on_defect, f"samplers/{sampler.kind}", defect)
     return Reading(sampler=sampler, at=began, duration_s=clock.monotonic() - began, samples=samples, error=error)
-
-
-def _timed_out(trace: Trace, limit_s: float) -> Failure:
-    return Failure(reason="timeout", phase=trace.phase or "", message=f"not over after {format_duration(limit_s)}")
 
 
 def _defect(trace: Trace, kind: str, error: Exception, on_defect: OnDefect | None) -> Failure:

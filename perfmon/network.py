@@ -1,9 +1,10 @@
-"""What probes reach the network through: one resolver and one transfer engine for the whole process."""
+"""What probes reach the network through, one for the whole process: resolver, transfer engine, backstop."""
 
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from perfmon.backstop import Backstop
 from perfmon.clock import Clock
 from perfmon.model import Target
 from perfmon.resolve import Resolver
@@ -22,6 +23,7 @@ class Network:
     def __init__(self, *, clock: Clock) -> None:
         self.resolver = Resolver(clock=clock)
         self.transfer = Transfer(clock=clock)
+        self.backstop = Backstop(clock)
         self._prepared: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
     async def __aenter__(self) -> Self:
@@ -32,6 +34,7 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._prepared.clear()
+        self.backstop.close()
         self.transfer.close()
         await self.resolver.close()
 

@@ -70,8 +70,7 @@ async def _connect(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collecti
             cookies=cookies,
             note=trace.note if trace.lines is not None else None,
         )
-        for phase, seconds in response.phases.items():
-            trace.add(phase, seconds)
+        trace.add_all(response.phases)
         if response.error is None or response.error.reason != "connect_refused":
             break
     return response, address
@@ -97,7 +96,7 @@ def _address_facts(address: str) -> tuple[float, float]:
 
 
 async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: TlsConfig, address: str) -> Response:
-    """Write the facts of the handshake, also of one that failed by its certificates, and say what is wrong with them."""
+    """Write the facts of the handshake, also of one refused for its certificates, and say what is wrong with them."""
     if response.tls_version:
         trace.facts[version_key(response.tls_version)] = 1.0
     refused = response.error if response.error and response.error.reason in _REFUSED else None

@@ -1,5 +1,7 @@
 """What a probe reports while it runs: phases, facts, and, when asked, lines for a person."""
 
+from collections.abc import Mapping
+
 from perfmon.clock import Clock
 from perfmon.model import Phase
 from perfmon.network import Network
@@ -41,6 +43,12 @@ class Trace:
     def add(self, phase: Phase, seconds: float) -> None:
         """Record a phase that somebody else timed (libcurl, a database driver)."""
         self.phases[phase] = self.phases.get(phase, 0.0) + max(0.0, seconds)
+
+    def add_all(self, phases: Mapping[Phase, float]) -> None:
+        """Record several phases that somebody else timed, none of them negative."""
+        known = self.phases
+        for phase, seconds in phases.items():
+            known[phase] = known.get(phase, 0.0) + seconds
 
     def remaining(self) -> float:
         """Seconds left until the deadline, never negative."""

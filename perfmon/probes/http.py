@@ -93,6 +93,17 @@ FAMILIES = (
     ),
 )
 
+_DEMANDS = (
+    "valid_status_codes",
+    "valid_http_versions",
+    "fail_if_ssl",
+    "fail_if_not_ssl",
+    "fail_if_body_matches_regexp",
+    "fail_if_body_not_matches_regexp",
+    "fail_if_header_matches",
+    "fail_if_header_not_matches",
+    "compression",
+)
 _MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body regular expressions see, when no limit is set
 _MATCHED_IN_LOOP_BYTES = 64 * 1024  # RE2 reads some 100 MB/s: a longer body goes to a thread
 _VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
@@ -155,7 +166,7 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
         _write_facts(trace, Arrival(failure=plan), plan)
         return plan
     arrival = await follow(plan.leg, plan.errand, trace)
-    failure = arrival.failure or await _judge(plan, config, arrival)
+    failure = arrival.failure if arrival.failure is not None else await _judge(plan, config, arrival)
     _write_facts(trace, arrival, failure)
     return failure
 
@@ -165,6 +176,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     errand: Errand
     leg: Leg
+    lenient: bool  # demands a status of 2xx and nothing else
     statuses: frozenset[int]  # empty = 2xx
     header_rules: tuple[tuple[HeaderRule, Pattern, bool], ...]  # with whether it must match
     body_rules: tuple[tuple[Pattern, bool], ...]
@@ -179,6 +191,7 @@ def _plan(target: Target, config: Config) -> _Plan | Failure:
     return _Plan(
         errand=errand,
         leg=leg,
+        lenient=not any(getattr(config, field) for field in _DEMANDS),
         statuses=frozenset(config.valid_status_codes),
         header_rules=(
             *((rule, compile_pattern(rule.regexp), False) for rule in config.fail_if_header_matches),
@@ -236,6 +249,8 @@ async def _judge(plan: _Plan, config: Config, arrival: Arrival) -> Failure | Non
     """The first demand that the answer does not meet, in the order in which an answer comes in."""
     response = arrival.response
     assert response is not None, "an arrival without a failure has a response"
+    if plan.lenient and 200 <= response.status < 300:
+        return None
     found = (
         _wrong_status(plan, response)
         or _wrong_version(config, response)
