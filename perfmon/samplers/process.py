@@ -392,7 +392,7 @@ class _Life:
     def grow(self, reading: _Reading) -> dict[_Key, float]:
         """What it used since it was last counted. What cannot be read for a while is counted when it can be again."""
         growth = {
-            key: self._less_owed(key, max(0.0, reading.values[key] - self.counted[key]))
+            key: self._less_owed(key, reading.values[key] - self.counted[key])
             for key in _BORN
             if key in reading.values and key in self.counted
         }
@@ -410,6 +410,7 @@ class _Life:
         self._owed_for = 2
 
     def _less_owed(self, key: _Key, growth: float) -> float:
+        """Never below 0, whatever the kernel's counter does."""
         owed = self._owed.get(key, 0.0)
         if owed:
             self._owed[key] = max(0.0, owed - growth)
@@ -503,7 +504,6 @@ class _Crowd:
         group, stat = self._group, view.stat(pid)
         return (
             stat is not None
-            and not stat.ended
             and (not group.comm or group.comm == stat.comm)
             and (not group.cmdline or (pid != view.own_pid and bool(self._pattern.search(view.command_line(pid)))))
             and (group.port is None or view.listens(pid, group.port))
@@ -512,7 +512,7 @@ class _Crowd:
     def _join(self, pid: int, view: _View) -> None:
         reading = view.process(pid)
         if reading is None or not reading.alive:
-            return  # ended since it was found
+            return  # a zombie, or ended since it was found
         life = _Life(reading, counted=_counted(reading, view.before), started_at=view.started_at(reading.stat))
         self._lives[pid] = life
         self._take(life, reading)

@@ -295,18 +295,26 @@ def test_a_zombie_gives_its_last_use_and_is_no_process_any_more(spawn, word):
     assert cpu(found) >= 0.1 - TICKS_S
     assert cpu(found) == cpu(again)
     child.popen.wait()
-    spawn()
-    assert 1.0 == values(reader.sample())["restarts_total"]
+    reader.sample()
+    spawn(), spawn()
+    found = values(reader.sample())
+    assert (2.0, 1.0) == (found["processes"], found["restarts_total"]), "one ended, so only one of two takes a place"
 
 
-def test_a_zombie_is_found_by_no_name(spawn, word):
+def test_a_zombie_is_no_member_even_by_its_name(spawn, word):
+    """It keeps its name to the end; that it goes for good is no end of a life of the group."""
+    comm = word[-15:]
     child = spawn()
-    comm = psutil.Process(child.pid).name()[:15]
+    child.do(f"open('/proc/self/comm', 'w').write({comm!r})")
     child.kill(wait=False)
+    reader = reading(Group("g", comm=comm))
+    assert 0.0 == values(reader.sample())["up"]
 
-    found = values(reading(Group("g", comm=comm, pid=child.pid)).sample())
+    child.popen.wait()
+    spawn().do(f"open('/proc/self/comm', 'w').write({comm!r})")
+    found = values(reader.sample())
 
-    assert 0.0 == found["up"]
+    assert (1.0, 0.0) == (found["up"], found["restarts_total"])
 
 
 def test_what_children_used_that_nobody_saw_is_not_lost(spawn, word):
@@ -728,7 +736,38 @@ def test_what_a_parent_inherits_in_the_next_reading_is_still_held_back(proc):
     assert 200.0 == values(reader.sample())["written_bytes_total"]
 
 
+def test_a_child_that_is_waited_for_within_a_reading_counts_once(proc):
+    """After it was read, before the end of the reading: its parent has been read already."""
+
+    class WaitedFor(Procfs):
+        def read(self, name):
+            content = super().read(name)
+            if name == "8/limits":
+                shutil.rmtree(proc / "8")
+                put(proc, 7, written=1200)
+            return content
+
+    put(proc, 7, written=0)
+    put(proc, 8, written=1000, parent=7, start_s=60)
+    reader = of_tree(proc, SHOP)
+    reader.sample()
+    reader._procfs = WaitedFor(str(proc))
+
+    assert [0.0, 200.0] == [values(reader.sample())["written_bytes_total"] for _ in range(2)]
+
+
 # ---------------------------------------------------------------- when it looks
+
+
+def test_one_of_several_that_is_lost_is_looked_for_at_once(proc):
+    put(proc, 7), put(proc, 8)
+    reader = of_tree(proc, SHOP)
+    reader.sample()
+    shutil.rmtree(proc / "8")
+    put(proc, 9, start_s=1001)
+    found = values(reader.sample())
+
+    assert (2.0, 1.0) == (found["processes"], found["restarts_total"])
 
 
 def test_new_members_are_looked_for_now_and_then(proc):
