@@ -130,7 +130,7 @@ def _document(urls: Sequence[str]) -> dict[str, Any]:
         ],
         "samplers": [
             {"name": "host", "host": {}},
-            {"name": "perfmon", "process": {"groups": [{"name": "perfmon", "pid": os.getpid()}]}},
+            {"name": "perfmon", "process": {"groups": [{"name": "perfmon", "self": True}]}},
         ],
         "rules": [
             {
@@ -220,8 +220,6 @@ def _web(place: Place) -> dict[str, Any]:
     values = settings(place, WebSection)
     listen = values["listen"] if values["listen"] is not WRONG else []
     for index, address in enumerate(listen):
-        if int(address.rpartition(":")[2]) > 65_535:
-            place.problem(f"listen[{index}]", f"expected a port of at most 65535, got {quoted(address)}")
         if address in listen[:index] and not address.endswith(":0"):
             place.problem(f"listen[{index}]", f"{quoted(address)} stands here a second time")
     allowed = values["probe_allow"] if values["probe_allow"] is not WRONG else []

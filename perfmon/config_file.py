@@ -45,11 +45,12 @@ LabelName = Annotated[
 ]
 PublicText = Annotated[str, msgspec.Meta(extra_json_schema={"x-public": True})]
 Labels = dict[LabelName, PublicText]
+_PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 Listen = Annotated[
     str,
     _public(
         'an address to listen on: "HOST:PORT", "[IPV6]:PORT" or ":PORT"',
-        r"^([^\s:\[\]/]*|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$",
+        r"^([^\s:\[\]/]*|\[[0-9a-fA-F:.]+\]):" + _PORT + "$",
     ),
 ]
 Interval = Annotated[Duration, msgspec.Meta(ge=0.1, le=31 * 86_400.0)]
@@ -68,7 +69,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ModuleSection(Section, frozen=True, kw_only=True):
     """How to probe, in blackbox_exporter's form: a prober, and under its name its settings."""
 
-    prober: Annotated[str, _says("The kind of probe.")]
+    prober: Annotated[
+        str, msgspec.Meta(description="The kind of probe.", extra_json_schema={"x-expected": "a prober such as http"})
+    ]
     timeout: Annotated[
         Timeout | None, _says("How long a run may take. Default 5s, or the interval where that is shorter.")
     ] = None

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from perfmon import kinds, selection
+from perfmon.annotation import check_annotations
 from perfmon.config_file import (
     DEFAULT_TIMEOUT_S,
     Address,
@@ -89,7 +90,7 @@ def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Samp
     for place in places:
         values = settings(place, SamplerSection, beside=kinds.names("samplers"))
         kind, config = _kind(place, SamplerSection, "samplers")
-        _check_labels(place, values["labels"], _own_labels("samplers", kind))
+        _check_labels(place, _own_labels("samplers", kind))
         watched.append(selection.of_sampler(_known(values["name"]), kind, _known(values["labels"])))
         sampler = Sampler(
             name=values["name"], kind=kind, interval_s=values["interval"], config=config, labels=values["labels"]
@@ -105,11 +106,13 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rul
     for place in places:
         values = settings(place, RuleSection, beside=kinds.names("conditions"))
         kind, config = _kind(place, RuleSection, "conditions")
-        _check_labels(place, values["labels"], _ALERT_LABELS)
+        _check_labels(place, _ALERT_LABELS)
         if WRONG not in (values["select"], values["metric"]):
             for below, message in selection.mistakes(values["select"], values["metric"], watched):
                 place.problem(below, message)
             _check_fit(place, values, watched, kind, config)
+        _check_annotations(place, values, watched)
+        _check_severity(place, kind, config)
         for_s = _for_s(place, values["for_"], kind, config)
         if WRONG not in (*values.values(), config):
             rules.append(_rule(values, kind, config, for_s))
@@ -156,7 +159,9 @@ def _module(name: str, place: Place) -> Any:
 def _targets(place: Place) -> list[Place]:
     """The members of `targets`, which must have one at least."""
     if not place.has("targets"):
-        if not any(kinds.nearest(key, ("targets",)) for key in place.written if key != "targets"):
+        if isinstance(place.node, MappingNode) and not any(
+            kinds.nearest(key, ("targets",)) for key in place.written if key != "targets"
+        ):
             place.problem("", '"targets" is missing, expected a list of addresses')
         return []
     targets = place.at("targets")
@@ -184,8 +189,8 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
     _check_module(target_place, target["module"], modules)
     timed = modules.get(target["module"] or probe["module"], WRONG)
     own = _own_labels("probes", "" if timed is WRONG else timed.module.kind)
-    _check_labels(place, probe["labels"], own)
-    _check_labels(target_place, target["labels"], own)
+    _check_labels(place, own)
+    _check_labels(target_place, own)
     if timed is WRONG:
         return WRONG
     timeout_s = _timeout_s(place, probe, target_place, target, timed)
@@ -242,7 +247,7 @@ def _check_address(place: Place, address: Any, module: Module) -> None:
     message = check_target(address, module.config) if check_target and address is not WRONG else None
     # The password itself would stand in the message.
     if message and not _password_in(address):
-        _blame_address(place, message)
+        _blame_address(place, message if address in message else f"{quoted(address)}: {message}")
 
 
 def _blame_address(place: Place, message: str) -> None:
@@ -287,6 +292,23 @@ def _check_fit(place: Place, values: Fields, watched: Sequence[Selectable], kind
         place.problem(kind, message)
 
 
+def _check_annotations(place: Place, values: Fields, watched: Sequence[Selectable]) -> None:
+    """Whether every `{{name}}` can be filled in for one at least of the series that the rule selects."""
+    if WRONG in (values["annotations"], values["select"], values["labels"]):
+        return
+    chosen = selection.selected(values["select"], watched)
+    if all(one.complete for one in chosen):
+        names = {name for one in chosen for name in (*one.labels, *one.open)} | values["labels"].keys()
+        for annotation, message in check_annotations(values["annotations"], names):
+            place.problem(f"annotations.{annotation}", message)
+
+
+def _check_severity(place: Place, kind: str, config: Any) -> None:
+    read = getattr(kinds.load("conditions", kind), "severities", None) if config is not WRONG else None
+    if read is not None and read(config) and place.has("severity"):
+        place.problem("severity", f"has no effect, since the {kind} names levels of its own")
+
+
 def _for_s(place: Place, wished_s: Any, kind: str, config: Any) -> Any:
     """The rule's `for`, or the one in its condition's own words; not both."""
     read = getattr(kinds.load("conditions", kind), "for_s", None) if config is not WRONG else None
@@ -328,10 +350,10 @@ def _own_labels(folder: str, kind: str) -> frozenset[str]:
     return _ALERT_LABELS | _METRIC_LABELS | {label for family in families for label in family.labels}
 
 
-def _check_labels(place: Place, labels: Any, taken: Collection[str]) -> None:
-    if labels is WRONG:
+def _check_labels(place: Place, taken: Collection[str]) -> None:
+    if not place.has("labels"):
         return
-    for name in labels:
+    for name in place.at("labels").written:
         if name in taken:
             place.problem(f"labels.{name}", f"{quoted(name)} is a label of perfmon's own, expected another name")
 

@@ -17,7 +17,7 @@ from msgspec import inspect
 from perfmon import units
 from perfmon.errors import Problem
 from perfmon.kinds import nearest, unknown
-from perfmon.secret import References, has_reference
+from perfmon.secret import References, secret_in
 from perfmon.units import quoted
 from perfmon.yaml_places import Mapping as MappingNode
 from perfmon.yaml_places import Node, Scalar, is_null, plain_scalar
@@ -141,10 +141,11 @@ class Reading:
         """A text as it is written: an unquoted 1.10 or `no` needs no quotes where a text is wanted."""
         if not isinstance(node, Scalar) or is_null(node):
             return self.unexpected(node, path, "a text")
-        if hints.get("x-public") and has_reference(node.text):
-            self.problem(node, path, f"{quoted(node.text)} may not stand here: the value is shown in labels and pages")
+        public = bool(hints.get("x-public"))
+        if public and (secret := secret_in(node.text)):
+            self.problem(node, path, f"{quoted(secret)} may not stand here: the value is shown in labels and pages")
             return WRONG
-        text = self._resolved(node, path)
+        text = self._resolved(node, path, public=public)
         expected = "" if text is WRONG else _expected_of_text(text, info, hints)
         return self.unexpected(node, path, expected) if expected else text
 
@@ -162,7 +163,7 @@ class Reading:
         if not isinstance(node, SequenceNode):
             return self.unexpected(node, path, "a list")
         if len(node.items) < (info.min_length or 0):
-            self.problem(node, path, f"expected at least {info.min_length} in the list, got {len(node.items)}")
+            self.problem(node, path, f"expected at least {info.min_length} item, got {len(node.items)}")
             return WRONG
         values = [self._value(item, info.item_type, f"{path}[{i}]") for i, item in enumerate(node.items)]
         make = _COLLECTIONS[type(info)]
@@ -180,8 +181,9 @@ class Reading:
         return WRONG if _any_wrong(values.values()) else values
 
     def _struct(self, node: Node, info: inspect.StructType, path: str) -> Any:
+        before = len(self.problems)
         values = self._fields(node, info, path, ())
-        if _any_wrong(values.values()):
+        if len(self.problems) > before:
             return WRONG
         try:
             return info.cls(**values)
@@ -225,7 +227,7 @@ class Reading:
         """The first type that fits; when none does, the complaints of the one that came nearest."""
         options = [option for option in info.types if _fits(node, option)]
         if not options:
-            return self.unexpected(node, path, " or ".join(_words(option) for option in info.types))
+            return self.unexpected(node, path, _words(info))
         before = len(self.problems)
         nearest: list[Problem] | None = None
         for option in options:
@@ -241,9 +243,9 @@ class Reading:
 
     # ------------------------------------------------------------ words
 
-    def _resolved(self, node: Scalar, path: str) -> Any:
+    def _resolved(self, node: Scalar, path: str, *, public: bool = False) -> Any:
         try:
-            return self.references.resolve(node.text, Path(node.file).parent)
+            return self.references.resolve(node.text, Path(node.file).parent, public=public)
         except ValueError as error:
             self.problem(node, path, str(error))
             return WRONG
@@ -350,7 +352,7 @@ def _words(info: inspect.Type) -> str:
 def _expected_of_text(text: str, info: inspect.StrType, hints: Mapping[str, Any]) -> str:
     """What the text lacks of its type's demands, "" when nothing."""
     if info.min_length is not None and len(text) < info.min_length:
-        return "a text that is not empty"
+        return "a text that is not empty" if info.min_length == 1 else f"at least {info.min_length} characters"
     if info.max_length is not None and len(text) > info.max_length:
         return f"at most {info.max_length} characters"
     # Python's `$` would let a newline pass at the end.

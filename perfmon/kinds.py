@@ -18,7 +18,7 @@ from perfmon.metrics import FAMILIES, Family
 from perfmon.units import quoted
 
 _FOLDERS_WITH_FAMILIES = ("probes", "samplers")
-_SHOWN = 24  # names in a message
+_SHOWN = 12  # names in a message
 
 
 @cache
@@ -53,9 +53,13 @@ def catalogue() -> Mapping[str, Family]:
 
 def unknown(name: str, known: Sequence[str], what: str = "") -> str:
     """`unknown "htp", did you mean "http"?`, or the choice when nothing is near; `what` names the sort of thing."""
+    return f"unknown {what and what + ' '}{quoted(name)}, {hint(name, known)}"
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """`did you mean "http"?`, or the choice when nothing is near."""
     near = nearest(name, known)
-    hint = f'did you mean "{near[0]}"?' if near else choice(known)
-    return f"unknown {what} {quoted(name)}, {hint}" if what else f"unknown {quoted(name)}, {hint}"
+    return f'did you mean "{near[0]}"?' if near else choice(known)
 
 
 def nearest(name: str, known: Sequence[str]) -> list[str]:

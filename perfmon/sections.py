@@ -1,6 +1,6 @@
 """The parts of one or many files: where each stands, and the kind that its further key names."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -124,10 +124,13 @@ def kind_key(place: Place, folder: str, own: Collection[str]) -> str:
 
 
 def kind_config(place: Place, folder: str, name: str) -> Any:
-    """A kind's settings, or WRONG. One that exports `parse` reads them itself, whatever their shape."""
+    """A kind's settings, or WRONG. One that exports `parse` makes its Config of what stands there itself.
+
+    It says by the type `Written` which form that must have, so that its mistakes have their places too.
+    """
     kind = kinds.load(folder, name)
     if hasattr(kind, "parse"):
-        config = _parsed(place, kind.parse)
+        config = _parsed(place, kind)
     else:
         # `host:` alone is the kind with nothing set.
         node = Mapping(place.node.file, place.node.line, {}) if is_null(place.node) else place.node
@@ -140,12 +143,12 @@ def kind_config(place: Place, folder: str, name: str) -> Any:
     return config
 
 
-def _parsed(place: Place, parse: Callable[[Any], Any]) -> Any:
-    raw = place.reading.plain(place.node, place.path)
-    if raw is WRONG:
+def _parsed(place: Place, kind: Any) -> Any:
+    written = place.reading.convert(place.node, kind.Written, place.path)
+    if written is WRONG:
         return WRONG
     try:
-        return parse(raw)
+        return kind.parse(written if isinstance(place.node, Scalar) else place.reading.plain(place.node, place.path))
     except ValueError as error:
         place.problem("", place.reading.references.mask(str(error)))
         return WRONG

@@ -103,7 +103,7 @@ def _nothing_selected(select: Labels, series: Sequence[Selectable]) -> Iterator[
 def _no_such_label(name: str, glob: str, series: Sequence[Selectable]) -> str:
     values = {one.labels[name] for one in series if name in one.labels}
     if values:
-        return "selects nothing: " + kinds.unknown(glob, sorted(values))
+        return f"selects nothing: no series has {quoted(glob)}, {kinds.hint(glob, sorted(values))}"
     names = {label for one in series for label in (*one.labels, *one.open)}
     return "selects nothing: " + kinds.unknown(name, sorted(names), "label")
 

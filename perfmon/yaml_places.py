@@ -189,6 +189,11 @@ class _Composer:
         tag = getattr(event, "tag", None)
         if tag not in (None, "!", "tag:yaml.org,2002:str"):
             self._problem(event, f"the tag {quoted(_short_tag(tag))} is not allowed: write the value without it")
+            self._content(event, depth)
+            return self._nothing(event)
+        return self._content(event, depth)
+
+    def _content(self, event: Event, depth: int) -> Node:
         if isinstance(event, ScalarEvent):
             return Scalar(self._file, _line(event), event.value, quoted=not event.implicit[0])
         if isinstance(event, SequenceStartEvent):
@@ -244,10 +249,12 @@ class _Composer:
         mark = error.problem_mark or error.context_mark
         assert mark is not None, "libyaml marks every complaint"
         line = mark.line + 1
-        context = f" {error.context}" if error.context else ""
+        begun = error.context_mark.line + 1 if error.context_mark is not None else line
+        context = f", {error.context}" if error.context else ""
+        context += f" that begins in line {begun}" if begun != line else ""
         written = self._text.splitlines()[line - 1 : line]
         tab = "; indent with blanks, not with a tab" if written and _TAB_INDENT.match(written[0]) else ""
-        return Problem(self._file, line, "", f"is not YAML: {error.problem}{context}, column {mark.column + 1}{tab}")
+        return Problem(self._file, line, "", f"is not YAML: {error.problem} in column {mark.column + 1}{context}{tab}")
 
 
 _TAB_INDENT = re.compile(r" *\t")

@@ -13,11 +13,15 @@ from perfmon.units import Duration, format_duration, quoted
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`absent: {after: 5m}`, or `absent: 5m`."""
 
-    after: Duration
+    after: Duration  # longest time without a point
 
     def __post_init__(self) -> None:
         if not self.after > 0:
             raise ValueError(f'expected a duration above 0, got "{format_duration(self.after)}"')
+
+
+Written = Duration | Config
+"""The form in a file."""
 
 
 def parse(raw: Any) -> Config:

@@ -20,6 +20,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     thresholds: tuple[Threshold, ...]
 
 
+class Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sentence for each level; one of the two may be missing."""
+
+    warning: str | None = None  # what should hold: `p(95) < 200ms over 5m`
+    critical: str | None = None  # what must hold: `p(95) < 500ms over 5m`
+
+
+Written = str | Levels
+"""The form in a file."""
+
+
 def parse(raw: Any) -> Config:
     """A sentence, or `{warning: "p(95) < 200ms", critical: "p(95) < 500ms"}`; ValueError says what was expected."""
     if isinstance(raw, str):

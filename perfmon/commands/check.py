@@ -1,0 +1,50 @@
+"""Check configuration files, and say all that is wrong with them."""
+
+import json
+
+import click
+
+from perfmon import config
+from perfmon.config import Config
+from perfmon.errors import UsageError
+
+__all__ = ["command"]
+
+
+@click.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a file, for editors, and check nothing.")
+def command(files: tuple[str, ...], *, schema: bool) -> None:
+    """Check configuration files, and say all that is wrong with them.
+
+    Several files make one configuration, as they do for `perfmon serve`. Every mistake is named with its file, line
+    and path, and with what was expected; the exit code is 104 then. Secrets are looked up, and never shown.
+
+    \b
+    Examples:
+      perfmon check perfmon.yml
+      perfmon check perfmon.yml targets.yml
+      perfmon check --schema > perfmon.schema.json
+    """  # noqa: D301 - click reads the backspace character
+    if schema:
+        click.echo(json.dumps(config.schema(), indent=2))
+    elif files:
+        click.echo(f"{', '.join(files)}: fine: {_summary(config.load(files))}")
+    else:
+        raise UsageError("expected a FILE to check, or --schema")
+
+
+def _summary(read: Config) -> str:
+    """`3 probes (12 targets), 2 samplers, 5 rules, 1 receiver`."""
+    probes = len({check.target.probe for check in read.checks})
+    counts = [
+        f"{_count(probes, 'probe')} ({_count(len(read.checks), 'target')})",
+        _count(len(read.samplers), "sampler"),
+        _count(len(read.rules), "rule"),
+        _count(len(read.receivers), "receiver"),
+    ]
+    return ", ".join(counts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
