@@ -8,7 +8,7 @@ A name is a label of the alert ("" when this one does not have it, as in Prometh
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from perfmon import kinds, units
 from perfmon.clock import Clock, iso, to_wall
@@ -32,15 +32,21 @@ def check_annotations(templates: Labels, label_names: Collection[str]) -> Iterab
     known = sorted({"alertname", "severity", *_FACTS, *label_names})
     for annotation, template in templates.items():
         for match in _PLACE.finditer(template):
-            name = match["name"]
-            if name not in known:
-                yield annotation, f"{{{{{name}}}}}: {kinds.unknown(name.removeprefix('$labels.').lstrip('$.'), known)}"
+            if match["name"] not in known:
+                yield annotation, _unknown(match["name"], known)
         if any(brace in _PLACE.sub("", template) for brace in ("{{", "}}")):
             yield annotation, "expected a name between {{ and }}, as in {{target}}"
 
 
 _FACTS = ("value", "limit", "why", "since")
 _PLACE = re.compile(r"\{\{\s*(?P<name>[^\s{}]+)\s*\}\}")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    plain = name.removeprefix("$labels.").lstrip("$")
+    if plain != name and plain in known:  # as in Prometheus' rules
+        return f'unknown "{name}", did you mean "{plain}"?'
+    return kinds.unknown(name, known)
 
 
 def _facts(alert: Alert, clock: Clock) -> dict[str, str]:

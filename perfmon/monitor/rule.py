@@ -56,7 +56,9 @@ class Rules:
         self._born_at = clock.monotonic()
         gap_s = store.unwatched_s()
         known = (alerts.resume(found, unwatched_s=gap_s, now=self._born_at) for found in store.alerts())
-        self._alerts: dict[_Identity, Alert] = {_identity(found): found for found in known}
+        self._alerts: dict[str, dict[_Identity, Alert]] = {}  # by series
+        for found in known:
+            self._keep(found)
 
     def add(self, key: str, labels: Labels, metrics: Collection[str], *, interval_s: float, now: float) -> list[Alert]:
         """Begin to judge a series, or go on with other labels; answers with alerts told.
@@ -65,13 +67,13 @@ class Rules:
         """
         series = self._series[key] = _Series(key, labels, metrics, interval_s, now)
         self._bind(series)
-        return self._end_gone([found for found in self._alerts.values() if found.series == key], now)
+        return self._end_gone(self._alerts_of(key), now)
 
     def remove(self, key: str, now: float) -> list[Alert]:
         """Judge a series no longer: what fires is resolved and forgotten; answers with alerts told."""
         self._series.pop(key, None)
         self._bound.pop(key, None)
-        return self._end((found for found in self._alerts.values() if found.series == key), _NOT_WATCHED, now)
+        return self._end(self._alerts_of(key), _NOT_WATCHED, now)
 
     def replace(self, rules: Iterable[Rule], now: float) -> list[Alert]:
         """Go on with other rules; answers with alerts told.
@@ -83,14 +85,14 @@ class Rules:
         self._bound.clear()
         for series in self._series.values():
             self._bind(series)
-        return self._end_gone(list(self._alerts.values()), now)
+        return self._end_gone(self.alerts(), now)
 
     def settle(self, now: float, *, may_come: Callable[[str], bool]) -> list[Alert]:
         """Say that all series known at the start were added: alerts left over from the former life are resolved.
 
         Those whose series `may_come` later (a sampler's show at its first reading) wait for it, an hour at most.
         """
-        orphans = [found for found in self._alerts.values() if found.series not in self._series]
+        orphans = self._orphans()
         lost = [found for found in orphans if not may_come(found.series)]
         waiting = [found for found in orphans if may_come(found.series)]
         return self._end(lost, _NOT_WATCHED, now) + self._end_gone(waiting, now)
@@ -100,33 +102,27 @@ class Rules:
         series = self._bound.get(key)
         if series is None:
             return []
-        return self._record(self._judged(series, now))
+        return self._record(self._judged(series, now, rest=1.5))
 
     def sweep(self, now: float) -> list[Alert]:
-        """Judge series that have been silent for one and a half intervals; answers with alerts told.
+        """Judge series that have been silent for one and a half intervals, then each half; answers with alerts told.
 
-        At most 500 at a time, the longest silent first, so that it never holds the event loop for long.
+        At most 500 at a time, the longest due first, so that it never holds the event loop for long.
         """
-        silent = (one for one in self._bound.values() if now - one.judged_at >= 1.5 * one.interval_s)
-        changes = [
-            change
-            for series in nsmallest(SWEEP_AT_MOST, silent, key=lambda one: one.judged_at)
-            for change in self._judged(series, now)
-        ]
-        told = self._record(changes)
+        due = nsmallest(SWEEP_AT_MOST, self._due(now), key=lambda series: series.due_at)
+        told = self._record([change for series in due for change in self._judged(series, now, rest=0.5)])
         if now - self._born_at < ORPHAN_S:
             return told
-        orphans = (found for found in self._alerts.values() if found.series not in self._series)
-        return told + self._end(orphans, "its series has not come back since perfmon was started an hour ago", now)
+        return told + self._end(self._orphans(), "its series has not come back since the start an hour ago", now)
 
     def alerts(self) -> list[Alert]:
         """Every alert that is pending or firing, or was resolved and has not been pending since."""
-        return list(self._alerts.values())
+        return [found for of_series in self._alerts.values() for found in of_series.values()]
 
     def states(self) -> Mapping[tuple[str, str], int]:
         """How many alerts are pending and firing, by rule and state, zeros included."""
         counts = {(judge.rule.name, state): 0 for judge in self._rules for state in ("pending", "firing")}
-        for found in self._alerts.values():
+        for found in self.alerts():
             if found.state != "inactive":
                 counts[found.rule, found.state] = counts.get((found.rule, found.state), 0) + 1
         return counts
@@ -141,8 +137,8 @@ class Rules:
             self._bound.pop(series.key, None)
 
     def _end_gone(self, found: Iterable[Alert], now: float) -> list[Alert]:
-        """Resolve those of the alerts that nothing can make any more."""
-        return self._end((one for one in found if self._is_gone(one)), "its rule is no longer there", now)
+        """Resolve those of the alerts that no rule makes any more."""
+        return self._end((one for one in found if self._is_gone(one)), "its rule or its labels were changed", now)
 
     def _is_gone(self, found: Alert) -> bool:
         series = self._series.get(found.series)
@@ -154,15 +150,23 @@ class Rules:
 
     def _end(self, found: Iterable[Alert], why: str, now: float) -> list[Alert]:
         ended = [alerts.end(one, why, now) for one in found]
-        changes = [
-            _Change(alert=after, told=told, gone=True) for after, told in ended if _identity(after) in self._alerts
-        ]
-        return self._record(changes)
+        return self._record([_Change(alert=after, told=told, gone=True) for after, told in ended])
+
+    def _alerts_of(self, key: str) -> list[Alert]:
+        return list(self._alerts.get(key, {}).values())
+
+    def _orphans(self) -> list[Alert]:
+        """Alerts whose series has not come back since the restart."""
+        return [found for key in self._alerts.keys() - self._series.keys() for found in self._alerts_of(key)]
 
     # ------------------------------------------------------------ judging
 
-    def _judged(self, series: "_Series", now: float) -> list["_Change"]:
-        series.judged_at = now
+    def _due(self, now: float) -> Iterator["_Series"]:
+        return (series for series in self._bound.values() if now >= series.due_at)
+
+    def _judged(self, series: "_Series", now: float, *, rest: float) -> list["_Change"]:
+        """What comes of judging a series that the sweep then leaves alone for `rest` of its intervals."""
+        series.due_at = now + rest * series.interval_s
         changes: list[_Change] = []
         for judge in series.judges:
             self.evaluations[judge.rule.name] += 1
@@ -179,19 +183,19 @@ class Rules:
 
     def _moved(self, judge: "_Judge", series: "_Series", verdict: Verdict, now: float) -> Iterator["_Change"]:
         """The alerts of one rule on one series after a verdict, those that are worth a note."""
+        known = self._alerts.get(series.key)
+        if known is None and not verdict.broken:
+            return
         for severity in judge.severities:
-            identity = (judge.rule.name, series.key, severity)
-            before = self._alerts.get(identity)
+            before = known.get((judge.rule.name, severity)) if known else None
             if before is None:
-                if not verdict.broken:
-                    continue
                 before = Alert(rule=judge.rule.name, labels=judge.labels(series, severity), series=series.key)
             seen = alerts.seen_at(severity, judge.severities, verdict)
             after, told = alerts.next(before, seen, judge.rule, now)
             if _turned(before, after):
                 yield _Change(alert=self._annotated(after, judge.rule), told=told, gone=_is_over(after))
-            elif identity in self._alerts:
-                self._alerts[identity] = after
+            elif before.state != "inactive":
+                self._keep(after)
 
     def _annotated(self, found: Alert, rule: Rule) -> Alert:
         """With its words as of now; when it is over it keeps those with which it fired, as Prometheus does."""
@@ -211,10 +215,19 @@ class Rules:
             self._store.forget_alerts(change.alert for change in changes if change.gone)
         for change in changes:
             if change.gone:
-                self._alerts.pop(_identity(change.alert), None)
+                self._drop(change.alert)
             else:
-                self._alerts[_identity(change.alert)] = change.alert
+                self._keep(change.alert)
         return told
+
+    def _keep(self, found: Alert) -> None:
+        self._alerts.setdefault(found.series, {})[found.rule, found.labels["severity"]] = found
+
+    def _drop(self, found: Alert) -> None:
+        of_series = self._alerts[found.series]
+        del of_series[found.rule, found.labels["severity"]]
+        if not of_series:
+            del self._alerts[found.series]
 
 
 _NOT_WATCHED = "it is no longer watched"
@@ -230,8 +243,8 @@ class _Judge:
         self.rule = rule
         self.span_s: float = condition.span_s(rule.config)
         self.evaluate: Callable[[Window], Verdict] = partial(condition.evaluate, config=rule.config)
-        levels = condition.levels(rule.config) if hasattr(condition, "levels") else ()
-        self.severities: tuple[str, ...] = tuple(levels) or (rule.severity,)
+        named = condition.severities(rule.config) if hasattr(condition, "severities") else ()
+        self.severities: tuple[str, ...] = named or (rule.severity,)
 
     def suits(self, series: "_Series") -> bool:
         return self.rule.metric in series.metrics and matches(self.rule.select, series.labels)
@@ -246,22 +259,18 @@ class _Judge:
 class _Series:
     """What is judged, and by which rules."""
 
-    __slots__ = ("interval_s", "judged_at", "judges", "key", "labels", "metrics")
+    __slots__ = ("due_at", "interval_s", "judges", "key", "labels", "metrics")
 
     def __init__(self, key: str, labels: Labels, metrics: Collection[str], interval_s: float, now: float) -> None:
         self.key = key
         self.labels = labels
         self.metrics = metrics
         self.interval_s = interval_s
-        self.judged_at = now
+        self.due_at = now + 1.5 * interval_s  # when the sweep judges it if no point came
         self.judges: tuple[_Judge, ...] = ()
 
 
-_Identity = tuple[str, str, str]  # rule, series, severity
-
-
-def _identity(found: Alert) -> _Identity:
-    return (found.rule, found.series, found.labels["severity"])
+_Identity = tuple[str, str]  # rule, severity
 
 
 class _Change(msgspec.Struct, frozen=True, kw_only=True):
