@@ -1,12 +1,14 @@
 """What the tests of the web face share: a hand-written daemon behind it, and a client that hides nothing."""
 
 import asyncio
+import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_network
 
 from perfmon.errors import UsageError
 from perfmon.model import Module
+from perfmon.monitor.server import app, serve
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -110,3 +112,25 @@ async def until(condition, within_s=2.0):
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         await asyncio.sleep(0.005)
+
+
+@contextmanager
+def served(view, listen="127.0.0.1:0"):
+    """A server in a thread of its own, for tests that wait for something else; yields its address."""
+    started = threading.Event()
+    seen = {}
+
+    async def run():
+        seen["loop"], seen["stop"] = asyncio.get_running_loop(), asyncio.Event()
+        async with serve(app(view), [listen]) as (seen["address"],):
+            started.set()
+            await seen["stop"].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield seen["address"]
+    finally:
+        seen["loop"].call_soon_threadsafe(seen["stop"].set)
+        thread.join()

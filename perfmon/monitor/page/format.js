@@ -107,7 +107,7 @@ const REASONS = {
   dns_timeout: "name server did not answer",
   connect_refused: "connection refused",
   connect_timeout: "no answer to connect",
-  unreachable: "unreachable",
+  unreachable: "not reachable",
   tls_expired: "certificate expired",
   tls_name_mismatch: "certificate is for another name",
   tls_untrusted: "certificate not trusted",

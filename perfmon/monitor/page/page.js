@@ -36,15 +36,12 @@ let asking = false;
 async function ask() {
   if (asking) return;
   asking = true;
-  try {
-    const [targets, alerts] = await Promise.all([get(`/api/v1/targets?minutes=${minutesWanted()}`), get("/api/v1/alerts")]);
-    take(targets, alerts);
-  } catch (error) {
-    miss(error);
-  }
+  const answers = await Promise.all([get(`/api/v1/targets?minutes=${minutesWanted()}`), get("/api/v1/alerts")]).catch(miss);
   asking = false;
-  timer = setTimeout(ask, 1000 * waitS());
+  if (answers) Object.assign(state, { answeredAt: local(), failures: 0, silentSince: null });
+  timer = setTimeout(ask, 1000 * waitS()); // before anything is shown: a mistake there must not end the asking
   state.nextAt = local() + waitS();
+  if (answers) take(...answers);
   tick();
 }
 
@@ -64,7 +61,7 @@ function take(targets, alerts) {
   const before = state.targets;
   const keys = new Set(before?.probes.map((probe) => probe.key));
   state.incomplete = before !== null && (Math.abs(before.started_at - targets.started_at) > 1 || targets.probes.some((probe) => !keys.has(probe.key)));
-  Object.assign(state, { targets, alerts, answeredAt: local(), serverAhead: targets.now - local(), failures: 0, silentSince: null });
+  Object.assign(state, { targets, alerts, serverAhead: targets.now - local() });
   show();
 }
 

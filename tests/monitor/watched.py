@@ -1,0 +1,216 @@
+"""What a daemon might know, as JSON-ready answers: realistic probes, processes and alerts for the page's tests."""
+
+import math
+import random
+import time
+
+from web_face import FakeView
+
+LATENCIES_MS = {"resolve": 0.3, "connect": 0.9, "tls": 9.0, "request": 0.1, "processing": 18.0, "transfer": 2.0}
+
+
+class WatchedView(FakeView):
+    """A view whose answers are plain data that a test changes."""
+
+    def __init__(self, probes=(), samplers=(), alerts=()):
+        super().__init__()
+        self.started_at = time.time() - 11_520
+        self.probes = list(probes)
+        self.samplers = list(samplers)
+        self.known_alerts = list(alerts)
+
+    def targets(self, minutes):
+        super().targets(minutes)
+        return {
+            "now": time.time(),
+            "version": "0.1.0",
+            "started_at": self.started_at,
+            "probes": [cut(probe, minutes) for probe in self.probes],
+            "samplers": [one | {"series": [cut(s, minutes) for s in one["series"]]} for one in self.samplers],
+        }
+
+    def alerts(self):
+        return {"now": time.time(), "alerts": self.known_alerts}
+
+
+def cut(item, minutes):
+    return item | {"history": item["history"][-minutes:]}
+
+
+def probe(
+    name, target, *, state="up", module="http_2xx", labels=None, median_s=0.03, since_s=11_400, failure=None, seed=0
+):
+    """One probe with an hour behind it; `failure` is (reason, phase, message), its last one."""
+    now = time.time()
+    dice = random.Random(f"{name}{target}{seed}")
+    history = [minute(now, ago, dice, median_s=median_s, state=state, since_s=since_s) for ago in range(59, -1, -1)]
+    runs = sum(entry["runs"] for entry in history)
+    failures = sum(entry["failures"] for entry in history)
+    failed_at = now - 3.2 if state == "down" else now - 1_380
+    total = sum(LATENCIES_MS.values())
+    phases = {name: median_s * share / total * dice.uniform(0.6, 1.4) for name, share in LATENCIES_MS.items()}
+    if not target.startswith("https"):
+        del phases["tls"]
+    if state == "down":
+        phases = {"resolve": 0.0003, "connect": 0.0011}
+    last_failure = (
+        dict(zip(("reason", "phase", "message"), failure, strict=True)) | {"at": failed_at} if failure else None
+    )
+    return {
+        "key": f"{name}/{target}",
+        "probe": name,
+        "target": target,
+        "module": module,
+        "kind": "tcp" if module.startswith("tcp") else "http",
+        "labels": labels or {},
+        "interval_s": 15.0,
+        "state": state,
+        "since": None if state == "unknown" else now - since_s,
+        "runs": 0 if state == "unknown" else runs * 3,
+        "failures": failures,
+        "last": None
+        if state == "unknown"
+        else {
+            "at": now - 3.2,
+            "duration_s": sum(phases.values()),
+            "phases": phases,
+            "failure": last_failure | {"evidence": {"address": "127.0.0.1:8443"}} if state == "down" else None,
+        },
+        "last_failure": None if state == "unknown" else last_failure,
+        "p50": None if state == "unknown" else median_s,
+        "p95": None if state == "unknown" else median_s * 1.9,
+        "p99": None if state == "unknown" else median_s * 4.2,
+        "success_ratio": None if state == "unknown" else 1 - failures / runs,
+        "history": [] if state == "unknown" else history,
+    }
+
+
+def minute(now, ago, dice, *, median_s, state, since_s):
+    failures = 4 if state == "down" and ago * 60 < since_s else (dice.random() < 0.02) * 1
+    p50 = median_s * (1 + 0.25 * math.sin(ago / 7)) * dice.uniform(0.85, 1.15) * (3 if dice.random() < 0.03 else 1)
+    return {"t": now // 60 * 60 - ago * 60 + 0.004, "runs": 4, "failures": failures, "p50": p50, "max": p50 * 2.4}
+
+
+def series(name, value, *, group=None, kind="gauge", unit="", drift=0.0, noise=0.02, **labels):
+    """One series of a sampler with an hour of history that ends in `value`."""
+    now = time.time()
+    dice = random.Random(f"{name}{group}{labels}")
+    history = [
+        [now - ago * 60, max(0.0, value * (1 - drift * ago / 60) * (1 + dice.uniform(-noise, noise)))]
+        for ago in range(59, -1, -1)
+    ]
+    return {
+        "name": name,
+        "labels": ({"group": group} if group else {}) | labels,
+        "type": kind,
+        "unit": unit,
+        "value": value,
+        "history": history,
+    }
+
+
+def process_series(group, *, mib, cores, fds, threads, drift=0.0):
+    return [
+        series("perfmon_process_up", 1, group=group),
+        series("perfmon_process_resident_memory_bytes", mib * 2**20, group=group, unit="bytes", drift=drift),
+        series("perfmon_process_private_memory_bytes", mib * 2**19, group=group, unit="bytes", drift=drift),
+        series("perfmon_process_cpu_seconds_total", cores * 0.8, group=group, kind="counter", unit="seconds", noise=0.4, mode="user"),
+        series("perfmon_process_cpu_seconds_total", cores * 0.2, group=group, kind="counter", unit="seconds", noise=0.4, mode="system"),
+        series("perfmon_process_open_fds", fds, group=group, noise=0.1),
+        series("perfmon_process_threads", threads, group=group, noise=0),
+        series("perfmon_process_context_switches_total", 812.4, group=group, kind="counter", kind_="voluntary"),
+        series("perfmon_process_read_bytes_total", 40_960, group=group, kind="counter", unit="bytes"),
+        series("perfmon_process_oldest_start_timestamp_seconds", time.time() - 11_500, group=group, unit="seconds", noise=0),
+    ]  # fmt: skip
+
+
+def sampler(name, kind, series, *, state="up", interval_s=5.0, error="", labels=None):
+    now = time.time()
+    last = {"at": now - 2, "duration_s": 0.0021, "error": error}
+    return {
+        "key": f"sampler/{name}", "sampler": name, "kind": kind, "labels": labels or {}, "interval_s": interval_s,
+        "state": state, "since": now - 240, "last": last, "series": series,
+    }  # fmt: skip
+
+
+def alert(rule, *, state="firing", severity="critical", ago_s=260.0, why="", labels=None, **annotations):
+    at = time.time() - ago_s
+    return {
+        "rule": rule,
+        "state": state,
+        "labels": {"alertname": rule, "severity": severity} | (labels or {}),
+        "annotations": annotations,
+        "active_at": at - 10,
+        "fired_at": None if state == "pending" else at,
+        "resolved_at": at + 30 if state == "inactive" else None,
+        "value": 1.0,
+        "limit": 0.5,
+        "why": why,
+    }
+
+
+REFUSED = ("connect_refused", "connect", "connection to 127.0.0.1 port 8443 was refused")
+STATUS = ("status", "processing", "got status 503, expected 200")
+
+
+def house(*, trouble=True):
+    """A dozen probes, two samplers, and what is wrong with them."""
+    down = "down" if trouble else "up"
+    probes = [
+        probe("shop", "http://127.0.0.1:8080/fast", labels={"team": "web"}, median_s=0.0021),
+        probe("shop", "http://127.0.0.1:8080/slow", labels={"team": "web"}, median_s=0.412),
+        probe("shop", "http://127.0.0.1:8080/flaky", labels={"team": "web"}, median_s=0.0034, failure=STATUS, since_s=1_365),
+        probe("checkout", "https://checkout.internal:8443/health", state=down, since_s=520, failure=REFUSED, labels={"team": "pay"}),
+        probe("search", "https://search.internal/api/v2/query?q=warm&limit=20&facets=colour,size,brand", median_s=0.088),
+        probe("postgres", "127.0.0.1:5432", module="tcp_connect", median_s=0.0004),
+        probe("redis", "127.0.0.1:6379", module="tcp_connect", median_s=0.00031),
+        probe("login", "https://login.internal/", median_s=0.051, state="unknown" if trouble else "up"),
+        probe("mail", "mail.internal:25", module="tcp_banner", median_s=0.012, state=down, since_s=3_900, failure=("timeout", "connect", "no answer within 5 s")),
+        probe("images", "https://img.internal/pixel.gif", median_s=0.019),
+        probe("docs", "https://docs.internal/", median_s=0.034),
+        probe("perfmon", "http://127.0.0.1:10737/-/healthy", median_s=0.0011),
+    ]  # fmt: skip
+    samplers = [
+        sampler("host", "host", [
+            series("perfmon_host_load1", 0.72, noise=0.5),
+            series("perfmon_host_memory_available_bytes", 18.3 * 2**30, unit="bytes"),
+        ], interval_s=10.0),
+        sampler("services", "process", process_series("shop", mib=212, cores=0.31, fds=48, threads=9, drift=0.35)
+                + process_series("perfmon", mib=58, cores=0.011, fds=31, threads=4)),
+    ]  # fmt: skip
+    if not trouble:
+        return probes, samplers, []
+    samplers.append(sampler("nginx", "process", [], state="down", error='no process has the name "nginx"'))
+    alerts = [
+        alert("ProbeDown", labels={"probe": "checkout", "target": "https://checkout.internal:8443/health", "module": "http_2xx", "team": "pay"},
+              why="100 % of runs failed over 1 min, expected less than 50 %", summary="The checkout answers nobody",
+              runbook_url="https://runbooks.example/probe-down"),
+        alert("ShopSlow", severity="warning", state="pending", ago_s=42, labels={"probe": "shop", "target": "http://127.0.0.1:8080/slow"},
+              why="p(95) is 782 ms over 5 min, expected less than 500 ms"),
+        alert("ShopGrows", severity="warning", ago_s=1_900, labels={"sampler": "services", "group": "shop"},
+              why="resident memory grows 74 MiB an hour over 1 h, expected less than 10 MiB an hour"),
+        alert("ProbeDown", state="inactive", ago_s=2_500, labels={"probe": "docs", "target": "https://docs.internal/"}, why="0 % of runs failed over 1 min"),
+    ]  # fmt: skip
+    return probes, samplers, alerts
+
+
+def fleet(count, down=3):
+    """Many probes."""
+    return [
+        probe(f"site-{i:04}", f"https://site-{i:04}.fleet.example/health", median_s=0.01 + i % 50 / 1000,
+              state="down" if i % (count // down) == 7 else "up", failure=REFUSED if i % (count // down) == 7 else None,
+              since_s=900, labels={"region": ("eu", "us", "ap")[i % 3]})
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def hostile():
+    """Names that would do harm where text is taken for markup."""
+    nasty = ("<script>window.pwned=1</script>", "<img src=x onerror=window.pwned=2>", "javascript:alert(1)", "a" * 300, "\u202eevil\u202c\n\t\"'&amp;", "日本語 🦀")  # fmt: skip
+    probes = [
+        probe(name, f"http://x/{name}", labels={name: name}, module=name, state="down", since_s=70, failure=("body", "transfer", name))
+        for name in nasty
+    ]  # fmt: skip
+    samplers = [sampler(name, name, [series(name, 1, group=name, x=name)], state="down", error=name) for name in nasty]
+    alerts = [alert(name, severity=name, labels={"probe": name, name: name}, why=name, summary=name, runbook_url=name) for name in nasty]  # fmt: skip
+    return probes, samplers, alerts
