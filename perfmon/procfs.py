@@ -1,8 +1,9 @@
 """The kernel's files under /proc: read cheaply, parsed into numbers.
 
-Not by psutil, for two reasons. Its path to /proc is one global of the interpreter, so a reading of a host's
-/proc mounted into a container, or of a tree of files in a test, would change every other one. And a reading
-of one process takes it about four times the CPU (`benchmarks/sampler_cost.py`). The tests take psutil as their oracle.
+Not by psutil, for three reasons. Its path to /proc is one global of the interpreter, so a reading of a host's /proc in
+a container, or of a test's files, would change every other one. It tells swap only by `smaps`, for which the kernel
+walks all pages while the process waits, and page faults not at all. And the little that it tells takes more CPU than
+all of this (`benchmarks/sampler_cost.py`). The tests take it as their oracle.
 
 Every function raises OSError as the kernel gives it: FileNotFoundError or ProcessLookupError when a process is gone
 (the first at open, the second at read), PermissionError when its owner is another and we are not root.
@@ -13,6 +14,7 @@ Every function raises OSError as the kernel gives it: FileNotFoundError or Proce
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 
 import msgspec
 
@@ -83,10 +85,10 @@ class Procfs:
         """How many files a process has open.
 
         Since Linux 6.2 that is the size of its folder `fd`, free of charge and of permissions; before, it is 0 and
-        the folder is listed. An ordinary folder (in tests) has a size as well, but then so has its root.
+        the folder is listed. An ordinary folder (in a test) has a size of another meaning, but then so has its root.
         """
         folder = f"{self.path}/{pid}/fd"
-        if os.stat(self.path).st_size == 0 and (told := os.stat(folder).st_size):
+        if self._is_real and (told := os.stat(folder).st_size):
             return told
         return len(os.listdir(folder))
 
@@ -111,6 +113,10 @@ class Procfs:
             except FileNotFoundError:
                 continue  # closed since the folder was listed
         return False
+
+    @cached_property
+    def _is_real(self) -> bool:
+        return os.stat(self.path).st_size == 0
 
     def _listening(self, name: str) -> Iterator[list[bytes]]:
         """Rows of listening sockets. They come first, so a table of 100,000 connections is left unread behind them."""

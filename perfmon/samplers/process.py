@@ -264,17 +264,19 @@ def _memory(procfs: Procfs, pid: int) -> dict[_Key, float]:
 
 
 def _switches_and_swap(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    fields = _fields(procfs.read(f"{pid}/status"))
-    return {
-        (_SWITCHES, "voluntary"): int(fields[b"voluntary_ctxt_switches"]),
-        (_SWITCHES, "involuntary"): int(fields[b"nonvoluntary_ctxt_switches"]),
-        (_SWAP, ""): int(fields.get(b"VmSwap", b"0 kB").split()[0]) * 1024,  # a kernel thread has no memory of its own
+    """A kernel thread has no line for swap."""
+    lines = {
+        (_SWITCHES, "voluntary"): b"\nvoluntary_ctxt_switches:",
+        (_SWITCHES, "involuntary"): b"\nnonvoluntary_ctxt_switches:",
+        (_SWAP, ""): b"\nVmSwap:",  # in kB
     }
+    found = _numbers(procfs.read(f"{pid}/status"), lines)
+    return found | {key: 1024 * number for key, number in found.items() if key == (_SWAP, "")}
 
 
 def _transfers(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    fields = _fields(procfs.read(f"{pid}/io"))
-    return {_BYTES_READ: int(fields[b"read_bytes"]), _BYTES_WRITTEN: int(fields[b"write_bytes"])}
+    lines = {_BYTES_READ: b"\nread_bytes:", _BYTES_WRITTEN: b"\nwrite_bytes:"}
+    return _numbers(procfs.read(f"{pid}/io"), lines)
 
 
 def _descriptors(procfs: Procfs, pid: int) -> dict[_Key, float]:
@@ -284,9 +286,10 @@ def _descriptors(procfs: Procfs, pid: int) -> dict[_Key, float]:
     return {(_OPEN_FDS, ""): count, (_FD_RATIO, ""): 0.0 if soft == b"unlimited" else count / max(1, int(soft))}
 
 
-def _fields(raw: bytes) -> dict[bytes, bytes]:
-    """Of lines `name:  value`."""
-    return {name: value.strip() for name, _, value in (line.partition(b":") for line in raw.splitlines())}
+def _numbers(raw: bytes, lines: Mapping[_Key, bytes]) -> dict[_Key, float]:
+    """The numbers that stand after these words, where they do: no need to split the 60 lines of `status` for three."""
+    places = {key: raw.find(line) + len(line) for key, line in lines.items() if line in raw}
+    return {key: int(raw[place:].split(maxsplit=1)[0]) for key, place in places.items()}
 
 
 # ---------------------------------------------------------------- one look around
