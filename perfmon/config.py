@@ -120,8 +120,8 @@ def _built_in(reading: Reading) -> list[tuple[Scalar, Place]]:
 
 def _document(urls: Sequence[str]) -> dict[str, Any]:
     """The configuration for bare URLs, as a user would write it."""
-    web = [url for url in urls if "://" in url]
-    ports = [url for url in urls if "://" not in url]
+    web = list(dict.fromkeys(url for url in urls if "://" in url))
+    ports = list(dict.fromkeys(url for url in urls if "://" not in url))
     return {
         "probes": [
             {"name": name, "module": module, "interval": "5s", "targets": targets}

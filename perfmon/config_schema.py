@@ -16,20 +16,20 @@ import msgspec
 from perfmon import kinds
 from perfmon.config_file import KINDS, File
 
-__all__ = ["build"]
+__all__ = ["build", "structs_of", "written_types"]
 
 Schema = dict[str, Any]
 
 
 def build() -> Schema:
     """Draft 2020-12, complete: no reference leads out of it."""
-    types = list(dict.fromkeys([File, *_kind_types().values()]))
+    types = list(dict.fromkeys([File, *written_types().values()]))
     references, definitions = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     by_type = dict(zip(types, references, strict=True))
-    for struct in _structs(types):
+    for struct in structs_of(types):
         _describe(definitions, struct)
     for section, folder in KINDS.items():
-        kinds_here = {name: by_type[_kind_types()[folder, name]] for name in kinds.names(folder)}
+        kinds_here = {name: by_type[written_types()[folder, name]] for name in kinds.names(folder)}
         _add_kinds(definitions[section.__name__], kinds_here, exactly_one=folder != "probes")
     _name_probers(definitions["ModuleSection"])
     definitions["File"]["patternProperties"] = {"^x-": {"description": "Anything: the place for YAML anchors."}}
@@ -44,7 +44,7 @@ def build() -> Schema:
 _REFERENCE = "#/$defs/{name}"
 
 
-def _kind_types() -> dict[tuple[str, str], Any]:
+def written_types() -> dict[tuple[str, str], Any]:
     """What stands under each kind's key: its `Written` where the file's form differs from its Config."""
     loaded = {(folder, name): kinds.load(folder, name) for folder in KINDS.values() for name in kinds.names(folder)}
     return {key: getattr(kind, "Written", kind.Config) for key, kind in loaded.items()}
@@ -90,7 +90,7 @@ def _loosened(schema: Any) -> Any:
 # ---------------------------------------------------------------- descriptions
 
 
-def _structs(types: list[Any]) -> Iterator[type[msgspec.Struct]]:
+def structs_of(types: list[Any]) -> Iterator[type[msgspec.Struct]]:
     """All structs that the types lead to, each once."""
     seen: set[Any] = set()
     waiting: list[Any] = list(msgspec.inspect.multi_type_info(types))

@@ -4,6 +4,7 @@ Where a value is shown anyway (an address, a label), a variable of the environme
 says that it holds a secret.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,15 +100,16 @@ def _references(text: str) -> list[re.Match[str]]:
 
 def _content(path: Path) -> str:
     """A file's text without the newline that editors and `echo` put at its end."""
+    name = json.dumps(str(path), ensure_ascii=False)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         text = data.decode()
     except OSError as error:
-        raise ValueError(f"the file {quoted(str(path))} cannot be read: {str(error.strerror).lower()}") from None
+        raise ValueError(f"the file {name} cannot be read: {str(error.strerror).lower()}") from None
     except ValueError:
         # A null byte in the path, or bytes that are no text.
-        raise ValueError(f"the file {quoted(str(path))} cannot be read: not UTF-8 text") from None
+        raise ValueError(f"the file {name} cannot be read: not UTF-8 text") from None
     if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"the file {quoted(str(path))} is larger than {MAX_FILE_BYTES >> 10} KiB")
+        raise ValueError(f"the file {name} is larger than {MAX_FILE_BYTES >> 10} KiB")
     return text.rstrip("\r\n")

@@ -405,7 +405,9 @@ def test_only_the_beginning_of_a_secret_in_a_message_is_cut_out_too(tmp_path):
 
 
 def test_bare_urls_are_watched_with_this_machine_and_perfmon_itself():
-    read_config = config.from_urls(["http://127.0.0.1:8080/", "https://shop.example/", "127.0.0.1:5432"])
+    read_config = config.from_urls(
+        ["http://127.0.0.1:8080/", "https://shop.example/", "127.0.0.1:5432", "127.0.0.1:5432"]
+    )
 
     assert [("http", "http_2xx", 5.0), ("http", "http_2xx", 5.0), ("tcp", "tcp_connect", 5.0)] == [
         (check.target.probe, check.module.name, check.interval_s) for check in read_config.checks

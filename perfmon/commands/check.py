@@ -25,7 +25,7 @@ def command(files: tuple[str, ...], *, schema: bool) -> None:
       perfmon check perfmon.yml
       perfmon check perfmon.yml targets.yml
       perfmon check --schema > perfmon.schema.json
-    """  # noqa: D301 - click reads the backspace character
+    """
     if schema:
         click.echo(json.dumps(config.schema(), indent=2))
     elif files:
