@@ -157,7 +157,7 @@ class _Worker:
         self._on_outcome = on_outcome
         self._changed = threading.Condition()
         self._mailbox = Mailbox(batch=getattr(part.kind, "BATCH", BATCH), resend_s=_resend_s(part))
-        self._written = threading.Event()  # of the newest notice; older ones were written before it
+        self._written = threading.Event()  # of the newest note in the outbox; older ones were written before it
         self._written.set()
         self._until: float | None = None  # set when it is to stop
         self._dismissed = False
@@ -262,9 +262,11 @@ class _Worker:
         return replace(notice, valid_until=max(self._clock.wall(), notice.starts_at) + ahead)
 
     def _settle(self, batch: Sequence[Notice], outcome: str, trouble: str, defect: Exception | None = None) -> None:
-        with self._store.together(), self._changed:
+        with self._store.together() as written, self._changed:
             if self._dismissed:
                 return
+            # The next is not sent before the file says that these were: a crash repeats one batch at most.
+            self._written = written
             self._retries = 0
             self._mailbox.settle(batch, self._clock.monotonic())
             for notice in batch:

@@ -180,7 +180,8 @@ class Store:
         self._restored = [self._walls.inward(alert) for alert in stored if alert is not None]
 
     def _put(self, key: "_Key", row: bytes | None) -> None:
-        if self._file is None:
+        nothing_to_delete = row is None and key not in self._kept and key not in self._unsaved
+        if self._file is None or nothing_to_delete:
             return
         self._unsaved[key] = row
         if row is None:
