@@ -135,33 +135,35 @@ class Reader:
         self._discover_s = config.discover_s
         self._next_look = self._next_search = clock.monotonic()
         self._table: Mapping[int, ProcessStat] | None = None  # the process table at the last look, None before it
+        self._children: Mapping[int, int] = {}  # how many of each parent's, at the last look
 
     def sample(self) -> list[Sample]:
         """All groups, found or not; LookupError when there is no process table at all."""
         view = _View(self._procfs, self._clock, before=self._table)
         for crowd in self._crowds:
             crowd.advance(view)
-        if self._look_is_due():
-            self._look(view)
+        began = self._clock.monotonic()
+        looks = self._look_is_due(began)
+        if looks:
+            view.look()
         for crowd in self._crowds:
-            if crowd.is_named or view.table:
+            if looks or crowd.is_named:
                 crowd.find(view)
-        self._table = view.table or self._table
+        if looks:
+            self._remember(view, began)
         self.missing = _sentence(self._crowds, len(view.unreadable))
-        children = Counter(stat.parent for stat in self._table.values()) if self._table else Counter()
-        return [sample for crowd in self._crowds for sample in crowd.samples(children)]
+        return [sample for crowd in self._crowds for sample in crowd.samples(self._children)]
 
-    def _look_is_due(self) -> bool:
+    def _look_is_due(self, now: float) -> bool:
         """Regularly, and sooner when somebody is sought, within what looking may cost."""
-        now = self._clock.monotonic()
         return now >= self._next_look or (now >= self._next_search and any(crowd.seeks for crowd in self._crowds))
 
-    def _look(self, view: "_View") -> None:
-        """Read the process table, and set when to do so next: looking takes at most a hundredth of one core."""
-        began = self._clock.monotonic()
-        view.look()
-        ended = self._clock.monotonic()
-        self._next_search = ended + 100 * (ended - began)
+    def _remember(self, view: "_View", began: float) -> None:
+        """Keep what the look saw, and set when to look next: it takes at most a hundredth of one core."""
+        self._table = view.table
+        self._children = Counter(stat.parent for stat in view.table.values())
+        now = self._clock.monotonic()
+        self._next_search = now + 100 * (now - began)
         self._next_look = max(began + self._discover_s, self._next_search)
 
 
@@ -335,7 +337,8 @@ class _View:
     def stat(self, pid: int) -> ProcessStat | None:
         """What the process table holds of a process, None when there is none."""
         reading = self._readings.get(pid)
-        return reading.stat if reading else self._unless_gone(pid, partial(self._procfs.stat, pid))
+        known = reading.stat if reading else self.table.get(pid)
+        return known or self._unless_gone(pid, partial(self._procfs.stat, pid))
 
     def command_line(self, pid: int) -> str:
         """Its arguments joined by spaces, "" when there is none."""
@@ -622,12 +625,10 @@ def _mistakes(group: Group) -> Iterator[tuple[str, str]]:
     if group.pid is not None and group.pidfile:
         yield "pidfile", "expected pid or pidfile, not both"
     if len(group.comm.encode()) > _COMM_BYTES:
+        kept = group.comm[:_COMM_BYTES]
         yield (
             "comm",
-            (
-                f'"{group.comm}" can never match: the kernel keeps {_COMM_BYTES} bytes, '
-                f'expected "{group.comm[:_COMM_BYTES]}", or cmdline instead'
-            ),
+            f'"{group.comm}" never matches: the kernel keeps {_COMM_BYTES} bytes, expected "{kept}", or cmdline',
         )
     try:
         re.compile(group.cmdline)
