@@ -28,7 +28,7 @@ def command(out: Path, check: bool, runbooks_url: str, grafana_url: str) -> int:
     Examples:
       perfmon rules --out /etc/prometheus/rules --grafana-url https://grafana.example
       perfmon rules --check
-    """  # noqa: D301 - click reads the backspace character
+    """
     files = {out / "perfmon.rules.yml": document(Links(runbooks=runbooks_url, grafana=grafana_url.rstrip("/")))}
     if check:
         difference = drift.differences(files)

@@ -30,7 +30,7 @@ def command() -> None:
     \b
     Example:
       perfmon simulate shop --port 8080 --flaky-rate 5% --slow-ms 300
-    """  # noqa: D301 - click reads the backspace character
+    """
 
 
 def _command(name: str) -> click.Command:

@@ -7,11 +7,10 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import msgspec
-import promql_parser
+import promql
 import pytest
 import yaml
 
-from perfmon import kinds
 from perfmon.provision import rules
 from perfmon.provision.rules import ALERTS, GROUPS, Alerting, Recording
 
@@ -580,34 +579,6 @@ def test_every_runbook_has_its_alert():
     assert sorted({rule.alert for rule in ALERTS}) == sorted(headings)
 
 
-def selectors(expression):
-    """All vector selectors of a parsed expression."""
-    found = []
-
-    def walk(node):
-        if isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
-        elif isinstance(node, promql_parser.MatrixSelector):
-            walk(node.vector_selector)
-        else:
-            for part in ("expr", "lhs", "rhs", "param"):
-                if (child := getattr(node, part, None)) is not None:
-                    walk(child)
-            for child in getattr(node, "args", None) or ():
-                walk(child)
-
-    walk(promql_parser.parse(expression))
-    return found
-
-
-def series_of(family):
-    return (
-        {f"{family.name}_{part}" for part in ("bucket", "sum", "count")}
-        if family.type == "histogram"
-        else {family.name}
-    )
-
-
 @pytest.mark.parametrize(
     "rule",
     [rule for group in GROUPS for rule in group.rules],
@@ -615,9 +586,8 @@ def series_of(family):
 )
 def test_every_metric_is_in_the_catalogue(rule):
     recorded = {one.record for group in GROUPS for one in group.rules if isinstance(one, Recording)}
-    exported = set().union(*(series_of(family) for family in kinds.catalogue().values()))
 
-    assert {one.name for one in selectors(rule.expr)} <= exported | recorded | {"up"}
+    assert {one.name for one in promql.asked(rule.expr)} <= set(promql.exported()) | recorded | {"up"}
 
 
 def test_recorded_names_say_level_metric_and_operations():
