@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from listener import Answer, Listener, eventually
+from real_alertmanager import running_alertmanager
 from structlog.testing import capture_logs
 
 from perfmon.clock import SystemClock, iso
@@ -400,6 +401,27 @@ def test_the_pause_doubles_up_to_a_minute_and_is_never_shorter_than_asked(retrie
 
     longest = min(60.0, 2.0**retries)
     assert max(longest / 2, asked_s or 0) <= pause_s <= max(longest, asked_s or 0)
+
+
+@pytest.mark.servers
+def test_over_a_crash_a_real_alertmanager_pages_once_for_the_beginning_and_once_for_the_end(
+    begin, listener, binary, tmp_path
+):
+    with running_alertmanager(binary("prometheus-alertmanager"), tmp_path, listener.url) as url:
+        receiver = Receiver(name="am", kind="alertmanager", config=alertmanager.Config(urls=[url], resend=1.0))
+        life = begin(receiver)
+        life.tell(firing := alert())
+        eventually(lambda: listener.requests)
+        life.die()
+        life = begin(receiver)
+        eventually(lambda: life.outcomes.count(("am", "sent")) >= 2)
+        [stored] = life.store.alerts()
+        life.tell(alert(over=True, fired_at=stored.fired_at))
+        eventually(lambda: len(listener.requests) > 1)
+        time.sleep(0.3)
+
+    assert ["firing", "resolved"] == listener.statuses()
+    assert iso(life.store.wall(firing, stored.fired_at)) == listener.alerts()[0]["startsAt"]
 
 
 # ---------------------------------------------------------------- kill -9

@@ -1,13 +1,12 @@
 """Alertmanager's v2 API: against a listener, and against the real one."""
 
-import socket
-import subprocess
 import time
 
 import msgspec
 import pytest
 import requests
 from listener import Answer, Listener, eventually
+from real_alertmanager import running_alertmanager
 
 from perfmon.errors import PassingError, PermanentError
 from perfmon.receivers import Notice, alertmanager, fingerprint
@@ -33,35 +32,8 @@ def two():
 @pytest.fixture
 def real(tmp_path, binary):
     """Debian's Alertmanager, and the webhook that it tells."""
-    with Listener() as pager, socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{reserved.getsockname()[1]}"
-        reserved.close()
-        settings = {
-            "route": {"receiver": "pager", "group_by": ["..."], "group_wait": "50ms", "group_interval": "100ms"},
-            "receivers": [{"name": "pager", "webhook_configs": [{"url": pager.url, "send_resolved": True}]}],
-        }
-        (tmp_path / "alertmanager.yml").write_bytes(msgspec.json.encode(settings))
-        command = [
-            binary("prometheus-alertmanager"),
-            f"--config.file={tmp_path}/alertmanager.yml",
-            f"--storage.path={tmp_path}/data",
-            f"--web.listen-address={address}",
-            "--cluster.listen-address=",
-        ]
-        with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
-            try:
-                eventually(lambda: _is_ready(address), 10)
-                yield f"http://{address}", pager
-            finally:
-                process.terminate()
-
-
-def _is_ready(address):
-    try:
-        return requests.get(f"http://{address}/-/ready", timeout=1).ok
-    except requests.ConnectionError:
-        return False
+    with Listener() as pager, running_alertmanager(binary("prometheus-alertmanager"), tmp_path, pager.url) as url:
+        yield url, pager
 
 
 def _get(url, path):
