@@ -61,7 +61,7 @@ def test_it_says_first_what_is_wrong_and_fits_the_screen(visit, width, dark):
         "ProbeDown",
         "100 % of runs failed over 1 min, expected less than 50 %",
         "1 resolved in the last hour",
-        "connection refused (connect): connection to 127.0.0.1 port 8443 was refused",
+        "connection refused by 127.0.0.1:8443 (connect)",
         "Processes and hosts",
         "212 MiB",
         "0.31 cores",
@@ -236,6 +236,19 @@ def test_the_whole_history_is_asked_once_and_then_the_newest(visit):
 
     assert [60, 3] == view.asked_minutes[:2]
     assert 60 == before.count(" ") == after.count(" ")
+
+
+def test_a_daemon_that_has_just_begun_has_charts_of_ten_minutes(visit):
+    one = probe("a", "x")
+    for entry in one["history"][:-2]:
+        entry |= {"runs": 0, "failures": 0, "p50": None, "max": None}
+    with served(WatchedView([one])) as address:
+        tab = visit(address)
+        assert ["Median, last 10 min", "0 0 10 24"] == [
+            tab.text("#trend-title"),
+            tab.ask("document.querySelector('.spark').getAttribute('viewBox')"),
+        ]
+        assert tab.ask("document.querySelector('.spark').ariaLabel").startswith("last 10 min: 8 runs, ")
 
 
 def test_a_daemon_that_is_gone_is_said_and_its_return_too(visit):

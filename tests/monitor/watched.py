@@ -149,7 +149,7 @@ def alert(rule, *, state="firing", severity="critical", ago_s=260.0, why="", lab
     }
 
 
-REFUSED = ("connect_refused", "connect", "connection to 127.0.0.1 port 8443 was refused")
+REFUSED = ("connect_refused", "connect", "connection refused by 127.0.0.1:8443")
 STATUS = ("status", "processing", "got status 503, expected 200")
 
 

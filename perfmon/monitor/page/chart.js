@@ -1,10 +1,18 @@
-// Small charts of the last hour, one slot a minute. Drawn with DOM calls; the style is in page.css.
+// Small charts of the last hour, or of as much of it as is known, one slot a minute. Drawn with DOM calls;
+// the style is in page.css.
 
 import { s, setAttribute } from "./dom.js";
 
 export const MINUTES = 60;
+const FEWEST_MINUTES = 10; // a daemon that has just begun fills a chart of ten minutes sooner than one of sixty
 const HEIGHT = 24;
 const TOP = 2; // room for the line's own width
+
+// How many minutes the charts of a page show, from the oldest slot that is known to the newest; the same for
+// all of them, so that they can be compared.
+export const minutesShown = (oldest, newest) => Math.min(MINUTES, Math.max(FEWEST_MINUTES, newest - oldest + 1));
+
+export const past = (minutes) => (minutes === MINUTES ? "hour" : `${minutes} min`);
 
 export const slotOf = (unix) => Math.round(unix / 60);
 
@@ -17,21 +25,19 @@ export function merge(known, news, slotIn) {
 }
 
 // A sparkline. draw() redraws what differs: `points` are [slot, value or null], `marks` are [slot, share of
-// failures], `newest` is the slot at the right edge, `gap` how many slots apart two points are still joined.
+// failures], `newest` is the slot at the right edge of `minutes`, `gap` how far apart two points are still joined.
 export function sparkline() {
   const marks = s("path", { class: "marks" });
   const feet = s("path", { class: "feet" });
   const area = s("path", { class: "area" });
   const line = s("path", { class: "line" });
-  const element = s(
-    "svg",
-    { viewBox: `0 0 ${MINUTES} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "spark" },
-    marks, feet, area, line,
-  );
-  const draw = ({ points, marks: failures = [], newest, gap = 1, zero = true, label }) => {
-    const x = (slot) => slot - newest + MINUTES - 1;
-    const y = scale(points.map((point) => point[1]).filter((value) => value !== null), zero);
-    const runs = unbroken(points, gap).map((run) => run.map(([slot, value]) => [x(slot) + 0.5, y(value)]));
+  const element = s("svg", { preserveAspectRatio: "none", role: "img", class: "spark" }, marks, feet, area, line);
+  const draw = ({ points, marks: failures = [], newest, minutes, gap = 1, zero = true, label }) => {
+    const x = (slot) => slot - newest + minutes - 1;
+    const shown = points.filter(([slot, value]) => value !== null && x(slot) >= 0);
+    const y = scale(shown.map((point) => point[1]), zero);
+    const runs = unbroken(shown, gap).map((run) => run.map(([slot, value]) => [x(slot) + 0.5, y(value)]));
+    setAttribute(element, "viewBox", `0 0 ${minutes} ${HEIGHT}`);
     setAttribute(marks, "d", failures.map(([slot, part]) => bar(x(slot), Math.max(0.25, part))).join(""));
     setAttribute(feet, "d", failures.map(([slot]) => bar(x(slot), 0.125)).join(""));
     setAttribute(area, "d", runs.map(under).join(""));
@@ -55,7 +61,6 @@ function unbroken(points, gap) {
   const runs = [];
   let last = null;
   for (const point of points) {
-    if (point[1] === null) continue;
     if (last === null || point[0] - last > gap) runs.push([]);
     runs.at(-1).push(point);
     last = point[0];

@@ -1,6 +1,7 @@
 // The status page: asks the daemon every two seconds and shows what it says.
 
 import { alertWords, showAlerts, tickAlerts } from "./alerts.js";
+import { minutesShown, slotOf } from "./chart.js";
 import { byId, setAttribute, setClass, setHidden, setText } from "./dom.js";
 import { at, count, span, stamp } from "./format.js";
 import { showProbes, startProbes, tickProbes } from "./probes.js";
@@ -15,7 +16,7 @@ const NEWEST_MINUTES = 3; // the rest of the hour is known already
 const FORGET_AFTER_S = 120;
 
 // What is known of the daemon; instants are Unix seconds of its clock.
-const state = { targets: null, alerts: null, serverAhead: 0, answeredAt: null, failures: 0, silentSince: null, why: "", nextAt: 0 };
+const state = { targets: null, alerts: null, serverAhead: 0, answeredAt: null, failures: 0, silentSince: null, why: "", nextAt: 0, oldest: Infinity };
 
 const local = () => Date.now() / 1000;
 const now = () => local() + state.serverAhead;
@@ -80,11 +81,20 @@ function waitS() {
 
 function show() {
   const { probes, samplers } = state.targets;
-  state.counts = showProbes(probes, now());
+  state.oldest = Math.min(state.oldest, ...probes.map(oldestOf), ...samplers.flatMap((sampler) => sampler.series).map(oldestOf));
+  const minutes = minutesShown(state.oldest, slotOf(now()));
+  state.counts = showProbes(probes, now(), minutes);
   state.alertCounts = showAlerts(state.alerts.alerts, now());
-  state.samplersDown = showSamplers(samplers, now());
+  state.samplersDown = showSamplers(samplers, now(), minutes);
   setHidden(byId("empty"), probes.length + samplers.length > 0);
   setText(byId("footer"), `perfmon ${state.targets.version}`);
+}
+
+// The slot of the first minute in which something was measured. A probe's entry is an object with a count of
+// runs, a sampler's a pair of time and value.
+function oldestOf({ history }) {
+  const first = history.find((entry) => entry.runs !== 0);
+  return first ? slotOf(first.t ?? first[0]) : Infinity;
 }
 
 function tick() {

@@ -1,6 +1,6 @@
 // The table of probes: one row each, failing ones first, kept up to date in place.
 
-import { gapOf, merge, slotOf, sparkline } from "./chart.js";
+import { gapOf, merge, past, slotOf, sparkline } from "./chart.js";
 import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
 import { at, count, digits, latency, minuteOf, reason, share, span, stamp } from "./format.js";
 
@@ -14,6 +14,7 @@ let showRows;
 let rows = [];
 let wantedText = [];
 let wantedState = "";
+let minutes = 60; // that the charts show
 
 // Wire up what stands in the page from the beginning.
 export function startProbes() {
@@ -27,8 +28,10 @@ export function startProbes() {
   byId("filter-states").append(...["", ...STATES].map(makeChip));
 }
 
-// Show the probes of an answer; returns how many there are in each state, and whether history is missing.
-export function showProbes(probes, now) {
+// Show the probes of an answer, with that many minutes in their charts; returns how many are in each state.
+export function showProbes(probes, now, minutesShown) {
+  minutes = minutesShown;
+  setText(byId("trend-title"), `Median, last ${past(minutes)}`);
   const order = (probe) => STATES.indexOf(probe.state);
   const ordered = [...probes].sort((a, b) => order(a) - order(b)); // stable: as in the config otherwise
   rows = showRows(ordered, (probe) => probe.key);
@@ -117,7 +120,7 @@ function makeRow() {
   const row = { element, probe: null, haystack: "", history: [], detail: null };
   let known = "";
   row.update = (probe) => {
-    const next = JSON.stringify(probe); // far cheaper than a look at every cell: few rows differ from one answer to the next
+    const next = minutes + JSON.stringify(probe); // far cheaper than a look at every cell: few rows differ from one answer to the next
     if (next !== known) updateRow(row, parts, probe);
     known = next;
   };
@@ -164,7 +167,9 @@ function showTrouble(parts, probe) {
 }
 
 function troubleWords({ reason: name, phase, message }) {
-  return `${reason(name)}${phase ? ` (${phase})` : ""}: ${message}`;
+  const words = reason(name);
+  const sentence = message.startsWith(words) ? message : `${words}: ${message}`;
+  return phase ? `${sentence} (${phase})` : sentence;
 }
 
 function trend(history, intervalS) {
@@ -173,11 +178,12 @@ function trend(history, intervalS) {
   const medians = history.map((entry) => entry.p50).filter((value) => value !== null);
   const range = medians.length ? `, median between ${latency(Math.min(...medians))} and ${latency(Math.max(...medians))}` : "";
   return {
+    minutes,
     points: history.map((entry) => [slotOf(entry.t), entry.runs ? entry.p50 : null]),
     marks: history.filter((entry) => entry.failures).map((entry) => [slotOf(entry.t), entry.failures / entry.runs]),
     newest: history.length ? slotOf(history.at(-1).t) : 0,
     gap: gapOf(intervalS),
-    label: `last hour: ${count(runs, "run")}, ${failed.toLocaleString("en")} failed${range}`,
+    label: `last ${past(minutes)}: ${count(runs, "run")}, ${failed.toLocaleString("en")} failed${range}`,
   };
 }
 
@@ -215,7 +221,8 @@ function makeDetail(row) {
   const chart = sparkline();
   const high = h("span", { class: "high" });
   const readout = h("p", { class: "readout" });
-  const figure = h("figure", { class: "hour" }, high, chart.element, h("p", { class: "axis" }, h("span", {}, "an hour ago"), h("span", {}, "now")), readout);
+  const left = h("span");
+  const figure = h("figure", { class: "hour" }, high, chart.element, h("p", { class: "axis" }, left, h("span", {}, "now")), readout);
   const facts = h("dl", { class: "detail-facts" });
   const element = h("div", { class: "detail", role: "cell" }, figure, facts);
   chart.element.addEventListener("pointermove", (event) => setText(readout, readoutAt(row.history, event)));
@@ -225,6 +232,7 @@ function makeDetail(row) {
   const tick = (now) => {
     const medians = row.history.map((entry) => entry.p50 ?? 0);
     chart.draw(trend(row.history, row.probe.interval_s));
+    setText(left, `${minutes === 60 ? "an hour" : past(minutes)} ago`);
     setText(high, latency(Math.max(...medians, 0)));
     const pairs = detailFacts(row.probe, now);
     const next = JSON.stringify(pairs);
@@ -236,11 +244,11 @@ function makeDetail(row) {
   return { element, tick };
 }
 
-const summary = (history) => trend(history, 60).label.replace("last hour: ", "");
+const summary = (history) => trend(history, 60).label.replace(/^last [^:]*: /, "");
 
 function readoutAt(history, event) {
   const box = event.currentTarget.getBoundingClientRect();
-  const back = Math.floor((1 - (event.clientX - box.left) / box.width) * 60);
+  const back = Math.floor((1 - (event.clientX - box.left) / box.width) * minutes);
   const newest = history.length ? slotOf(history.at(-1).t) : 0;
   const entry = history.find((one) => slotOf(one.t) === newest - back);
   if (!entry?.runs) return entry ? `${minuteOf(entry.t)}: no run` : "not known";

@@ -1,6 +1,6 @@
 // Processes and hosts: what each sampler reads, its main series as tiles with a line, the rest to unfold.
 
-import { gapOf, merge, sparkline } from "./chart.js";
+import { gapOf, merge, past, sparkline } from "./chart.js";
 import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
 import { count, digits, quantity, span, stamp } from "./format.js";
 
@@ -25,9 +25,11 @@ const FEATURED = [
 
 let arrangeSamplers;
 let views = [];
+let minutes = 60; // that the charts show
 
-// Show the samplers of an answer; returns how many find nothing.
-export function showSamplers(samplers, now) {
+// Show the samplers of an answer, with that many minutes in their charts; returns how many find nothing.
+export function showSamplers(samplers, now, minutesShown) {
+  minutes = minutesShown;
   arrangeSamplers ??= keyed(byId("sampler-list"), makeSampler);
   views = arrangeSamplers(samplers, (sampler) => sampler.key);
   setHidden(byId("samplers"), samplers.length === 0);
@@ -128,10 +130,11 @@ function makeTile() {
     setText(value, words(sum(series.map((one) => one.value))));
     chart.draw({
       points: history,
+      minutes,
       newest: history.at(-1)?.[0] ?? 0,
       gap: gapOf(intervalS),
       zero: series[0].type === "counter",
-      label: values.length ? `last hour: ${words(Math.min(...values))} to ${words(Math.max(...values))}` : "no history",
+      label: values.length ? `last ${past(minutes)}: ${words(Math.min(...values))} to ${words(Math.max(...values))}` : "no history",
     });
     setAttribute(element, "title", chart.element.getAttribute("aria-label"));
   };
