@@ -8,7 +8,7 @@ A sampler is opened once and read many times:
         missing: str                       what the last reading sought and did not find, in words; "" when all is there
         def sample(self) -> list[Sample]   one reading
 
-`open` reads nothing, so it fails never and a config may be loaded on a machine that has none of it. `sample` runs in a
+`open` reads nothing and never fails. `sample` runs in a
 worker thread, at most once at a time for one reader; it may keep what it knows between readings (pids, last counters),
 and frees everything it opened before it returns. It answers with samples of the families in `FAMILIES`, labelled with
 their own labels only: the sampler's name and the user's labels are added by those who export them.
@@ -18,7 +18,7 @@ What cannot be read is absent, never 0. Three cases, each told apart:
 - A part is not there (one of several groups has no process; a list had to be cut short): the other samples are
   returned and `missing` says which part. The reading did not fail.
 - Nothing at all is there (no such folder as `procfs`): `sample` raises LookupError with the sentence. It is the
-  target's state, not our defect; the next reading tries again.
+  target's state, not our defect; the next reading tries again. (Its subclasses KeyError and IndexError are defects.)
 - A file is there and cannot be read (permission denied): its samples are absent, and the kind's own
   `..._read_errors_total` counts it. The reading did not fail.
 

@@ -43,21 +43,26 @@ class Child:
             text=True,
             **options,
         )
-        assert "ready\n" == self.popen.stdout.readline()
         self.pid = self.popen.pid
+        self.hear("ready")
+
+    def hear(self, word):
+        """Wait until the child has said it, and then until it stands still: its numbers must not change any more."""
+        assert f"{word}\n" == self.popen.stdout.readline()
+        until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_SLEEPING)
 
     def do(self, code):
         """Run code in the child, and wait until it is done."""
         self.popen.stdin.write(f"exec({code!r})\n")
         self.popen.stdin.flush()
-        assert "done\n" == self.popen.stdout.readline()
+        self.hear("done")
 
     def ask(self, expression):
         """What the child says to that, as a text."""
         self.popen.stdin.write(f"print({expression})\n")
         self.popen.stdin.flush()
         answer = self.popen.stdout.readline().strip()
-        assert "done\n" == self.popen.stdout.readline()
+        self.hear("done")
         return answer
 
     def burn(self, seconds):
@@ -77,6 +82,14 @@ class Child:
         self.popen.wait()
         self.popen.stdin.close()
         self.popen.stdout.close()
+
+
+def until(holds, seconds=5):
+    """Wait for another process."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -358,14 +371,6 @@ def test_what_a_member_used_counts_once_when_its_parent_has_waited_for_it(spawn,
     assert children_cpu(after) == pytest.approx(0, abs=0.05)
     assert written <= both["written_bytes_total"]
     assert after["written_bytes_total"] == pytest.approx(both["written_bytes_total"], abs=200_000)
-
-
-def until(holds, seconds=5):
-    """Wait for another process."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
 
 
 def test_children_are_counted_zombies_included(spawn, word):
