@@ -7,7 +7,6 @@ that a noisy machine is noisy for all; of each the lower quartile of the rounds 
 """
 
 import argparse
-import asyncio
 import socket
 import subprocess
 import tempfile

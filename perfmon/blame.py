@@ -67,7 +67,8 @@ def _timed_out(fault: Fault) -> Judgement:
 
 # X509_V_ERR_*: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 _EXPIRED = (9, 10)  # not yet valid, has expired
-_NAME_MISMATCH = (0, 62, 64)  # no objection: libcurl compared the names itself; host name, IP address
+# No objection to the chain (libcurl's 1: not asked yet), since libcurl compares names itself; host name, IP address.
+_NAME_MISMATCH = (0, 1, 62, 64)
 
 
 def _not_verified(fault: Fault) -> Judgement:
@@ -84,9 +85,11 @@ def _broken(fault: Fault) -> Judgement:
         return "tls_handshake", f"{fault.peer} refused the TLS session: {_openssl(fault.message)}"
     if "Too large response headers" in fault.message:
         return _header_too_large(fault)
+    if "chunk" in fault.message:
+        return _encoding(fault)
     if fault.errno in (errno.ECONNRESET, errno.EPIPE) or "reset" in fault.message:
         return "reset", f"connection reset by {fault.peer}"
-    return "closed", f"connection with {fault.peer} broke: {fault.message}"
+    return "closed", f"connection with {fault.peer} broke: {_openssl(fault.message)}"
 
 
 def _handshake(fault: Fault) -> Judgement:
@@ -168,5 +171,6 @@ def _elapsed(fault: Fault) -> str:
 
 
 def _openssl(message: str) -> str:
-    """`TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version` without the first three parts."""
-    return re.sub(r"^.*(error:[0-9A-F]{8}:[^:]*:[^:]*:|certificate problem: |SSL_connect: )", "", message)
+    """OpenSSL's own words: of `TLS connect error: error:0A00042E:SSL routines::unexpected eof, errno 0` two of them."""
+    message = re.sub(r"^.*(error:[0-9A-F]{8}:[^:]*:[^:]*:|certificate problem: |SSL_connect: )", "", message)
+    return message.removesuffix(", errno 0")

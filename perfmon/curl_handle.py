@@ -7,6 +7,7 @@ from typing import Any
 import pycurl
 
 from perfmon import blame
+from perfmon.curl_log import teller
 from perfmon.exchange import Request, Response
 from perfmon.model import Failure, Phase
 from perfmon.tls import TlsConfig, trust_file
@@ -15,13 +16,12 @@ __all__ = ["Handle"]
 
 _VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
 _HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
-_MARKS: tuple[tuple[Phase, int], ...] = (
-    ("connect", pycurl.CONNECT_TIME_T),
-    ("tls", pycurl.APPCONNECT_TIME_T),
-    ("request", pycurl.POSTTRANSFER_TIME_T),
-    ("processing", pycurl.STARTTRANSFER_TIME_T),
-)
-_VERSIONS = {
+
+_Marks = tuple[tuple[Phase, int], ...]
+_CONNECTED: _Marks = (("connect", pycurl.CONNECT_TIME_T),)
+_SHAKEN_HANDS: _Marks = (*_CONNECTED, ("tls", pycurl.APPCONNECT_TIME_T))
+_ANSWERED: _Marks = (("request", pycurl.POSTTRANSFER_TIME_T), ("processing", pycurl.STARTTRANSFER_TIME_T))
+_TLS_VERSIONS = {
     "TLS10": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
     "TLS11": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
     "TLS12": (pycurl.SSLVERSION_TLSv1_2, pycurl.SSLVERSION_MAX_TLSv1_2),
@@ -38,6 +38,7 @@ class Handle:
         "_body_bytes",
         "_has_cookies",
         "_headers",
+        "_marks",
         "_request",
         "_runs",
         "_timeout_ms",
@@ -55,6 +56,7 @@ class Handle:
         self.ended: asyncio.Future[tuple[int, str]]
         self.talks = note is not None
         self._request = request
+        self._marks = _marks(request)
         self._body = bytearray()
         self._body_bytes = 0
         self._headers: list[tuple[str, str]] = []
@@ -91,7 +93,7 @@ class Handle:
         """What the run that has ended came to; `code` 0 = fine."""
         info = self.curl.getinfo
         tls = self._request.tls is not None
-        phases, last = _phases(info, tls=tls)
+        phases, last = self._phases(info)
         status = info(pycurl.RESPONSE_CODE)
         location = info(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
         return Response(
@@ -107,7 +109,7 @@ class Handle:
             location=location or "",
             cookies=self._new_cookies() if location else (),
             certificates=self._certificates() if tls else (),
-            tls_version=self._tls_version if tls and last != "tls" else "",
+            tls_version=self._tls_version if tls and not (code and last == "tls") else "",
         )
 
     # ------------------------------------------------------------ before a run
@@ -172,7 +174,9 @@ class Handle:
         if low in ("TLS10", "TLS11"):
             self.curl.setopt(pycurl.SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0")  # OpenSSL 3 refuses them otherwise
         if low or high:
-            self.curl.setopt(pycurl.SSLVERSION, _VERSIONS[low or "TLS12"][0] | (_VERSIONS[high][1] if high else 0))
+            self.curl.setopt(
+                pycurl.SSLVERSION, _TLS_VERSIONS[low or "TLS12"][0] | (_TLS_VERSIONS[high][1] if high else 0)
+            )
 
     def _set_cookies(self, cookies: Iterable[str]) -> None:
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forgets all
@@ -190,9 +194,11 @@ class Handle:
             self.curl.setopt(pycurl.VERBOSE, verbose)
 
     def _talk(self, note: Callable[[str], None]) -> None:
+        tell = teller(note, self._request.headers)
+
         def hear(kind: int, text: bytes) -> None:
             self._take_version(kind, text)
-            _tell(note, kind, text)
+            tell(kind, text)
 
         self.curl.setopt(pycurl.DEBUGFUNCTION, hear)
         self.curl.setopt(pycurl.VERBOSE, 1)
@@ -225,6 +231,27 @@ class Handle:
 
     # ------------------------------------------------------------ after a run
 
+    def _phases(self, info: Callable[[int], Any]) -> tuple[dict[Phase, float], Phase]:
+        """The phases that were begun, and the last of them.
+
+        libcurl's marks are microseconds from the start, 0 when not reached. What it does before it opens the socket
+        is its own affair and counts for no phase.
+        """
+        before = info(pycurl.NAMELOOKUP_TIME_T)
+        total = info(pycurl.TOTAL_TIME_T)
+        phases: dict[Phase, float] = {}
+        for phase, mark in self._marks:
+            at = info(mark)
+            if at <= 0:
+                phases[phase] = max(0, total - before) / 1e6
+                return phases, phase
+            phases[phase] = max(0, at - before) / 1e6
+            before = at
+        if self._request.connect_only:
+            return phases, self._marks[-1][0]
+        phases["transfer"] = max(0, total - before) / 1e6
+        return phases, "transfer"
+
     def _new_cookies(self) -> tuple[str, ...]:
         cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST) or ())
         self._has_cookies = bool(cookies)
@@ -252,38 +279,8 @@ class Handle:
         )
 
 
-def _phases(info: Callable[[int], Any], *, tls: bool) -> tuple[dict[Phase, float], Phase]:
-    """The phases that were begun, and the last of them.
-
-    libcurl's marks are microseconds from the start, 0 when not reached. What it does before it opens the socket is
-    its own affair and counts for no phase.
-    """
-    before = info(pycurl.NAMELOOKUP_TIME_T)
-    total = info(pycurl.TOTAL_TIME_T)
-    phases: dict[Phase, float] = {}
-    for phase, mark in _MARKS:
-        if phase == "tls" and not tls:
-            continue
-        at = info(mark)
-        if at <= 0:
-            phases[phase] = max(0, total - before) / 1e6
-            return phases, phase
-        phases[phase] = max(0, at - before) / 1e6
-        before = at
-    phases["transfer"] = max(0, total - before) / 1e6
-    return phases, "transfer"
-
-
-_SECRET_HEADERS = (b"authorization:", b"cookie:", b"set-cookie:", b"proxy-authorization:")
-
-
-def _tell(note: Callable[[str], None], kind: int, text: bytes) -> None:
-    """Pass on what libcurl says and both sides' headers, secrets left out; bodies are not told."""
-    prefix = {pycurl.INFOTYPE_TEXT: "", pycurl.INFOTYPE_HEADER_IN: "< ", pycurl.INFOTYPE_HEADER_OUT: "> "}.get(kind)
-    if prefix is None:
-        return
-    for line in text.splitlines():
-        name, _, _ = line.partition(b":")
-        shown = name + b": <secret>" if line.lower().startswith(_SECRET_HEADERS) else line
-        if shown:
-            note(prefix + shown.decode("utf-8", "replace"))
+def _marks(request: Request) -> _Marks:
+    """Where each phase of a request ends."""
+    if request.connect_only:
+        return _CONNECTED if request.tls is None else _SHAKEN_HANDS
+    return _CONNECTED + _ANSWERED if request.tls is None else _SHAKEN_HANDS + _ANSWERED

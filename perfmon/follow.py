@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from perfmon.address import Url, bracketed, parse_url
+from perfmon.curl_log import HARMLESS
 from perfmon.model import Failure
 from perfmon.reach import Hop, reach
 from perfmon.resolve import Family
@@ -17,8 +18,6 @@ __all__ = ["MOST_REDIRECTS", "Arrival", "Errand", "Leg", "first_leg", "follow"]
 MOST_REDIRECTS = 10  # as blackbox_exporter has it
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAME_METHOD = (307, 308)
-# All that another host is told; what a user sends beside these may be a secret.
-_TOLD_TO_STRANGERS = ("accept", "accept-encoding", "accept-language", "cache-control", "user-agent")
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -145,7 +144,7 @@ def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, 
 def _header_lines(errand: Errand, *, trusted: bool, has_body: bool) -> Iterable[str]:
     """In libcurl's form: `Name: value`, `Name;` for an empty value, `Name:` against a header of libcurl's own."""
     for name, value in errand.headers.items():
-        if trusted or name.lower() in _TOLD_TO_STRANGERS:
+        if trusted or name.lower() in HARMLESS:
             yield f"{name}: {value}" if value else f"{name};"
     if has_body:
         yield "Expect:"  # one answer, not two

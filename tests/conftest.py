@@ -2,9 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+from servers import Authority
+
+from perfmon.clock import SystemClock
+from perfmon.network import Network
 
 _BEYOND_PATH = "/usr/sbin:/sbin"  # Debian puts servers there, and only root has it in PATH
 
@@ -27,3 +31,16 @@ def binary() -> Callable[[str], str]:
         pytest.skip(why)
 
     return find
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[Network]:
+    """What probes reach the network through, for one test."""
+    async with Network(clock=SystemClock()) as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority of our own."""
+    return Authority(tmp_path_factory.mktemp("authority"))

@@ -165,7 +165,7 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     if isinstance(plan, Failure):
         _write_facts(trace, Arrival(failure=plan), plan)
         return plan
-    arrival = await follow(plan.leg, plan.errand, trace)
+    arrival = _undone(await follow(plan.leg, plan.errand, trace), plan.errand.decode)
     failure = arrival.failure if arrival.failure is not None else await _judge(plan, config, arrival)
     _write_facts(trace, arrival, failure)
     return failure
@@ -256,7 +256,7 @@ async def _judge(plan: _Plan, config: Config, arrival: Arrival) -> Failure | Non
         or _wrong_version(config, response)
         or _wrong_transport(config, tls=arrival.tls)
         or _wrong_header(plan, response)
-        or _wrong_encoding(plan, response)
+        or (_wrong_encoding(plan, response) if plan.errand.decode else None)
     )
     if found is None and plan.body_rules:
         if len(response.body) > _MATCHED_IN_LOOP_BYTES:
@@ -310,12 +310,22 @@ def _wrong_header(plan: _Plan, response: Response) -> _Found:
 
 
 def _wrong_encoding(plan: _Plan, response: Response) -> _Found:
-    """A failure when the body came otherwise than asked for: libcurl undoes any encoding that it knows."""
-    encoding = plan.errand.decode
-    if not encoding:
-        return None
-    sent = next((value for name, value in response.headers if name == "content-encoding"), "none")
-    return None if sent.lower() == encoding else ("body", "transfer", f"body has encoding {sent}, expected {encoding}")
+    expected, sent = plan.errand.decode, _encoding(response)
+    return (
+        None if sent == expected else ("body", "transfer", f"body has encoding {sent or 'none'}, expected {expected}")
+    )
+
+
+def _undone(arrival: Arrival, decode: str) -> Arrival:
+    """A body that came otherwise than asked for counts as not decoded, though libcurl undoes all that it knows."""
+    response = arrival.response
+    if not decode or response is None or _encoding(response) == decode:
+        return arrival
+    return msgspec.structs.replace(arrival, response=msgspec.structs.replace(response, body_bytes=0))
+
+
+def _encoding(response: Response) -> str:
+    return next((value.lower() for name, value in response.headers if name == "content-encoding"), "")
 
 
 def _wrong_body(plan: _Plan, response: Response) -> _Found:

@@ -1,0 +1,28 @@
+"""One run of a probe in one line, for tests."""
+
+from perfmon import measure
+from perfmon.clock import SystemClock
+from perfmon.model import Measurement, Module, Target
+from perfmon.network import Network
+from perfmon.probes import http, tcp
+
+
+async def probe_http(
+    network: Network, address: str, *, timeout_s: float = 2.0, hostname: str = "", debug: bool = False, **config: object
+) -> Measurement:
+    module = Module(name="http", kind="http", timeout_s=timeout_s, config=http.Config(**config))
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network, debug=debug)
+
+
+async def probe_tcp(
+    network: Network, address: str, *, timeout_s: float = 2.0, hostname: str = "", **config: object
+) -> Measurement:
+    module = Module(name="tcp", kind="tcp", timeout_s=timeout_s, config=tcp.Config(**config))
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network)
+
+
+def outcome(measurement: Measurement) -> str:
+    """`ok`, or the reason of the failure."""
+    return "ok" if measurement.failure is None else measurement.failure.reason
