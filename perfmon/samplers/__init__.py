@@ -8,10 +8,10 @@ A sampler is opened once and read many times:
         missing: str                       what the last reading sought and did not find, in words; "" when all is there
         def sample(self) -> list[Sample]   one reading
 
-`open` reads nothing and never fails. `sample` runs in a
-worker thread, at most once at a time for one reader; it may keep what it knows between readings (pids, last counters),
-and frees everything it opened before it returns. It answers with samples of the families in `FAMILIES`, labelled with
-their own labels only: the sampler's name and the user's labels are added by those who export them.
+`open` reads nothing and never fails. `sample` runs in a worker thread, at most once at a time for one reader; it may
+keep what it knows between readings (pids, last counters), and frees everything it opened before it returns. It answers
+with samples of the families in `FAMILIES`, labelled with their own labels only: the sampler's name and the user's
+labels are added by those who export them.
 
 What cannot be read is absent, never 0. Three cases, each told apart:
 
