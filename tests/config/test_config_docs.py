@@ -8,11 +8,11 @@ import pytest
 from msgspec import inspect
 
 from perfmon import kinds
-from perfmon.config_file import KINDS, File
-from perfmon.config_schema import structs_of, written_types
+from perfmon.config.file import KINDS, File
+from perfmon.config.json_schema import structs_of, written_types
 from perfmon.units import format_bytes, format_duration, format_ratio
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 FORMATS = {"duration": format_duration, "bytes": format_bytes, "ratio": format_ratio}
 UNITS = {"duration": "duration", "bytes": "size", "ratio": "share"}
 WORDS = {

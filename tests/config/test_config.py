@@ -16,8 +16,8 @@ from perfmon import config
 from perfmon.commands.check import command
 from perfmon.errors import ConfigError, Problem
 
-BROKEN = Path(__file__).parent / "config" / "broken"
-EXAMPLE = Path(__file__).parent.parent / "deploy" / "examples" / "perfmon.yml"
+BROKEN = Path(__file__).parent / "broken"
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "perfmon.yml"
 SECRETS = {"TOKEN": "s3cret-value", "BAD_REGEXP": "(s3cret-value", "CHAT_HOOK": "T01/B02", "SHOP_API_TOKEN": "abc"}
 
 GOOD = """\

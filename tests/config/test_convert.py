@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from perfmon.convert import WRONG, Reading, key_path, node_at
+from perfmon.config.convert import WRONG, Reading, key_path, node_at
+from perfmon.config.yaml_places import parse
 from perfmon.units import Bytes, Duration, Ratio
-from perfmon.yaml_places import parse
 
 
 class Inner(msgspec.Struct, frozen=True):

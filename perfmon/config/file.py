@@ -1,7 +1,7 @@
 """The sections of a configuration file, as a user writes them.
 
 Each setting's type, limits, default and description stand here once: the reader (`perfmon.config`) and the JSON Schema
-for editors (`perfmon.config_schema`) both come from these structs. What a kind adds is in that kind's own `Config`.
+for editors (`perfmon.config.schema`) both come from these structs. What a kind adds is in that kind's own `Config`.
 """
 
 from typing import Annotated, Literal

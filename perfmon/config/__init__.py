@@ -1,8 +1,8 @@
 """Read YAML files into one frozen Config, or say everything that is wrong with them.
 
 A mistake names its file, line and path, what stood there and what was expected; all are reported at once. What the
-sections look like stands in `perfmon.config_file`, how a node becomes a value in `perfmon.convert`, and the settings
-of a kind in that kind's own file.
+sections look like stands in `file`, how a node becomes a value in `convert`, what must hold across sections in `parts`,
+and the settings of a kind in that kind's own file.
 """
 
 import ipaddress
@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from perfmon import kinds, yaml_places
-from perfmon.config_file import File, LimitsSection, LogSection, StateSection, WebSection
-from perfmon.config_parts import BUILT_IN, checks_of, modules_of, receivers_of, rules_of, samplers_of
-from perfmon.convert import WRONG, Reading, key_path
+from perfmon import kinds
+from perfmon.config import yaml_places
+from perfmon.config.convert import WRONG, Reading, key_path
+from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
+from perfmon.config.parts import BUILT_IN, checks_of, modules_of, receivers_of, rules_of, samplers_of
+from perfmon.config.sections import Place, items, members, settings, single
+from perfmon.config.yaml_places import Mapping as MappingNode
+from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.errors import ConfigError, Problem
 from perfmon.model import Check, Module, Receiver, Rule, Sampler
-from perfmon.sections import Place, items, members, settings, single
 from perfmon.selection import Selectable
 from perfmon.units import quoted
-from perfmon.yaml_places import Mapping as MappingNode
-from perfmon.yaml_places import Scalar, is_null
 
 __all__ = ["Config", "Limits", "Log", "Network", "State", "Web", "from_urls", "load", "schema"]
 
@@ -95,7 +96,7 @@ def from_urls(urls: Sequence[str]) -> Config:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a file, for editors."""
-    from perfmon.config_schema import build  # noqa: PLC0415 - loads every kind there is
+    from perfmon.config.json_schema import build  # noqa: PLC0415 - loads every kind there is
 
     return build()
 

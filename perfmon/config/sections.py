@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from perfmon import kinds
-from perfmon.convert import WRONG, Reading, key_path, node_at
+from perfmon.config.convert import WRONG, Reading, key_path, node_at
+from perfmon.config.yaml_places import Entry, Mapping, Node, Scalar, is_null
+from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.units import quoted
-from perfmon.yaml_places import Entry, Mapping, Node, Scalar, is_null
-from perfmon.yaml_places import Sequence as SequenceNode
 
 __all__ = ["Place", "items", "kind_config", "kind_key", "members", "seen_from", "settings", "single"]
 

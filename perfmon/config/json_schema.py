@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from perfmon import kinds
-from perfmon.config_file import KINDS, File
+from perfmon.config.file import KINDS, File
 
 __all__ = ["build", "structs_of", "written_types"]
 

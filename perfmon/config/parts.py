@@ -13,7 +13,8 @@ import msgspec
 
 from perfmon import kinds, selection
 from perfmon.annotation import check_annotations
-from perfmon.config_file import (
+from perfmon.config.convert import WRONG, Reading
+from perfmon.config.file import (
     DEFAULT_TIMEOUT_S,
     Address,
     ModuleSection,
@@ -25,15 +26,14 @@ from perfmon.config_file import (
     Section,
     TargetSection,
 )
-from perfmon.convert import WRONG, Reading
+from perfmon.config.sections import Place, kind_config, kind_key, seen_from, settings
+from perfmon.config.yaml_places import Mapping as MappingNode
+from perfmon.config.yaml_places import Scalar, is_null
+from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
 from perfmon.model import Check, Module, Receiver, Rule, Sampler, Target
-from perfmon.sections import Place, kind_config, kind_key, seen_from, settings
 from perfmon.selection import Selectable
 from perfmon.units import format_duration, quoted
-from perfmon.yaml_places import Mapping as MappingNode
-from perfmon.yaml_places import Scalar, is_null
-from perfmon.yaml_places import Sequence as SequenceNode
 
 __all__ = ["BUILT_IN", "Timed", "checks_of", "modules_of", "receivers_of", "rules_of", "samplers_of"]
 

@@ -15,13 +15,13 @@ import msgspec
 from msgspec import inspect
 
 from perfmon import units
+from perfmon.config.yaml_places import Mapping as MappingNode
+from perfmon.config.yaml_places import Node, Scalar, is_null, plain_scalar
+from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.errors import Problem
 from perfmon.kinds import nearest, unknown
 from perfmon.secret import References, secret_in
 from perfmon.units import quoted
-from perfmon.yaml_places import Mapping as MappingNode
-from perfmon.yaml_places import Node, Scalar, is_null, plain_scalar
-from perfmon.yaml_places import Sequence as SequenceNode
 
 __all__ = ["WRONG", "Reading", "key_path", "node_at"]
 
