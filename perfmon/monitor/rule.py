@@ -198,8 +198,8 @@ class Rules:
                 self._keep(after)
 
     def _annotated(self, found: Alert, rule: Rule) -> Alert:
-        """With its words as of now; when it is over it keeps those with which it fired, as Prometheus does."""
-        if found.state == "inactive":
+        """With its words as of now; when it is fine again it keeps those of when it was last broken."""
+        if found.state == "inactive" or not _is_broken(found):
             return found
         return replace(found, annotations=annotate(rule.annotations, found, self._clock))
 

@@ -145,8 +145,16 @@ def _alert(alert: Alert, clock: Clock) -> Json:
         "resolved_at": wall(alert.resolved_at),
         "value": None if verdict is None else _finite(verdict.value),
         "limit": None if verdict is None else _finite(verdict.limit),
-        "why": "" if verdict is None else verdict.why,
+        "why": _why(alert),
     }
+
+
+def _why(alert: Alert) -> str:
+    if alert.verdict is None:
+        return ""
+    if alert.state == "firing" and not alert.verdict.broken:
+        return f"fine again, but kept firing for a while: {alert.verdict.why}"
+    return alert.verdict.why
 
 
 def _plain(labels: Labels | Any) -> dict[str, Any]:
