@@ -79,6 +79,7 @@ async def probe(
         phases=trace.phases,
         facts=trace.facts,
         failure=failure,
+        address=trace.address,
         lines=trace.lines or (),
     )
 

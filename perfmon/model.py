@@ -119,6 +119,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     phases: Mapping[Phase, float]  # only those that were begun, in seconds
     facts: Mapping[str, float]  # "probe_http_status_code", 'probe_http_duration_seconds{phase="tls"}': see `fact_key`
     failure: Failure | None = None
+    address: str = ""  # what the target's name led to, of the first hop; "" when nothing was looked up
     lines: Sequence[str] = ()  # what a run with `debug` had to say
 
     @property

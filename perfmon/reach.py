@@ -41,18 +41,19 @@ async def reach(hop: Hop, trace: Trace, *, cookies: Collection[str] = ()) -> Res
             hop.host, prefer=hop.prefer, fallback=hop.fallback, deadline=trace.deadline
         )
     except ResolveFailed as error:
-        _write_look_up(trace, error.seconds, 0.0, 0.0)
+        _write_look_up(trace, error.seconds, "", 0.0, 0.0)
         return error.failure
-    _write_look_up(trace, resolved.seconds, *_address_facts(resolved.address))
+    _write_look_up(trace, resolved.seconds, resolved.address, *_address_facts(resolved.address))
     response, address = await _connect(hop, trace, resolved, cookies)
     tls = hop.exchange.request.tls
     return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
 
 
-def _write_look_up(trace: Trace, seconds: float, protocol: float, address_hash: float) -> None:
+def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, address_hash: float) -> None:
     """The phase of each hop, but the facts of the first one, as blackbox_exporter has it."""
     trace.add("resolve", seconds)
     if "probe_ip_protocol" not in trace.facts:
+        trace.address = address
         trace.facts["probe_dns_lookup_time_seconds"] = seconds
         trace.facts["probe_ip_protocol"] = protocol
         trace.facts["probe_ip_addr_hash"] = address_hash
@@ -112,7 +113,7 @@ async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: Tl
     if chain is None:
         return response
     trace.facts.update(chain.facts)
-    return _explained(response, refused, chain.leaf, hop) if refused else response
+    return _explained(response, refused, chain.leaf, hop, trace.clock.wall()) if refused else response
 
 
 async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) -> tuple[str, ...]:
@@ -128,15 +129,24 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
     return response.certificates
 
 
-def _explained(response: Response, error: Failure, leaf: "Leaf", hop: Hop) -> Response:
-    peer = f"{bracketed(hop.host)}:{hop.exchange.request.port}"
-    message = {
-        "tls_expired": f"certificate of {peer} is valid from {iso(leaf.not_before)} to {iso(leaf.not_after)} only",
-        "tls_name_mismatch": f"certificate of {peer} is for {_list(leaf.names)}, not for {hop.exchange.request.name}",
-        "tls_untrusted": f"certificate of {peer} is issued by {leaf.issuer}, which is not trusted",
-    }[error.reason]
+def _explained(response: Response, error: Failure, leaf: "Leaf", hop: Hop, wall: float) -> Response:
+    request = hop.exchange.request
+    whose = f"certificate of {bracketed(hop.host)}:{request.port}"
+    match error.reason:
+        case "tls_name_mismatch":
+            message = f"{whose} is for {_list(leaf.names)}, not for {request.name}"
+        case "tls_untrusted":
+            message = f"{whose} is issued by {leaf.issuer}, which is not trusted"
+        case _ if wall < leaf.not_before:
+            message = f"{whose} is not valid before {_day(leaf.not_before)}"
+        case _:
+            message = f"{whose} expired on {_day(leaf.not_after)}"
     told = Failure(reason=error.reason, phase=error.phase, message=message, evidence=leaf.evidence())
     return msgspec.structs.replace(response, error=told)
+
+
+def _day(wall: float) -> str:
+    return iso(wall).partition("T")[0]
 
 
 def _list(names: Sequence[str]) -> str:

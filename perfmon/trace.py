@@ -16,7 +16,7 @@ class Trace:
     are never lost, and the phase that was under way is known.
     """
 
-    __slots__ = ("_began", "clock", "deadline", "facts", "lines", "network", "phase", "phases")
+    __slots__ = ("_began", "address", "clock", "deadline", "facts", "lines", "network", "phase", "phases")
 
     def __init__(self, *, clock: Clock, deadline: float, network: Network, debug: bool = False) -> None:
         self.clock = clock
@@ -25,6 +25,7 @@ class Trace:
         self.phase: Phase | None = None  # under way now
         self.phases: dict[Phase, float] = {}
         self.facts: dict[str, float] = {}
+        self.address = ""  # what the target's name led to
         self.lines: list[str] | None = [] if debug else None
         self._began = 0.0
 

@@ -1,0 +1,186 @@
+"""Probe a target now, once or some times, and explain what happened."""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+
+import click
+import msgspec
+from msgspec import structs
+
+from perfmon import kinds
+from perfmon.clock import Clock, SystemClock, to_wall
+from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_THRESHOLD, UsageError
+from perfmon.model import Measurement, Module, Target
+from perfmon.units import parse_duration
+
+__all__ = ["command"]
+
+
+class _Duration(click.ParamType[float]):
+    """`250ms`, `5s`, or seconds as a bare number."""
+
+    name = "duration"
+
+    def convert(self, value: object, _param: click.Parameter | None, _context: click.Context | None) -> float:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error))
+
+
+@click.command("probe")
+@click.argument("address", metavar="URL|HOST:PORT")
+@click.option("--module", "module_name", metavar="NAME", help="How to probe. [http_2xx, or tcp_connect for HOST:PORT]")
+@click.option(
+    "--config", "--config.file", "files", multiple=True, type=click.Path(), help="Where modules stand; repeatable."
+)
+@click.option("--timeout", "timeout_s", type=_Duration(), help="Instead of the module's.")
+@click.option("--count", type=click.IntRange(min=1), default=1, help="How often to probe; more than once, sum it up.")
+@click.option("--interval", "interval_s", type=_Duration(), default=1.0, help="From start to start. [1s]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run on stdout, and nothing else.")
+@click.option("--debug", is_flag=True, help="Tell each step on stderr: addresses, handshakes, headers without secrets.")
+def command(
+    address: str,
+    module_name: str | None,
+    files: tuple[str, ...],
+    timeout_s: float | None,
+    count: int,
+    interval_s: float,
+    *,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Probe a target now, once or some times, and explain what happened.
+
+    Exits with 0 when every run succeeded, 99 when one failed, 104 for bad usage, 105 when interrupted.
+
+    \b
+    Examples:
+      perfmon probe https://example.org/
+      perfmon probe localhost:5432 --count 20 --interval 100ms
+      perfmon probe http://localhost:8080/ --module shop --config perfmon.yml
+    """
+    module = _module(address, module_name, files)
+    plan = Plan(
+        target=Target(probe="probe", address=address),
+        module=module,
+        timeout_s=module.timeout_s if timeout_s is None else timeout_s,
+        count=count,
+        interval_s=interval_s,
+        debug=debug,
+    )
+    report = _report(plan, as_json=as_json)
+    seen: list[Measurement] = []
+    interrupted = _run(plan, seen, report.run)
+    report.end(seen)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FINE if all(measurement.success for measurement in seen) else EXIT_THRESHOLD
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to probe, how, and how often."""
+
+    target: Target
+    module: Module
+    timeout_s: float
+    count: int
+    interval_s: float
+    debug: bool
+
+
+def _module(address: str, name: str | None, files: Sequence[str]) -> Module:
+    from perfmon import config  # noqa: PLC0415 - reads YAML, which --help need not
+
+    modules = (config.load(files) if files else config.from_urls([])).modules
+    bare_port = re.fullmatch(r"[^/]+:[0-9]+", address) is not None
+    name = name or ("tcp_connect" if bare_port else "http_2xx")
+    if name not in modules:
+        raise UsageError(f"--module: {kinds.unknown(name, tuple(modules))}")
+    module = modules[name]
+    check_target = getattr(kinds.load("probes", module.kind), "check_target", None)
+    problem = check_target(address, module.config) if check_target else None
+    if problem:
+        raise UsageError(problem)
+    return module
+
+
+# ---------------------------------------------------------------- running
+
+
+def _run(plan: Plan, seen: list[Measurement], tell: Callable[[int, Measurement], None]) -> bool:
+    """Fill `seen` and tell of each run; True when Ctrl-C ended it early."""
+    import uvloop  # noqa: PLC0415 - --help need not load it
+
+    try:
+        uvloop.run(_probe(plan, seen, tell))
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+async def _probe(plan: Plan, seen: list[Measurement], tell: Callable[[int, Measurement], None]) -> None:
+    from perfmon import measure  # noqa: PLC0415 - loads libcurl
+    from perfmon.network import Network  # noqa: PLC0415 - as above
+
+    clock = SystemClock()
+    began = clock.monotonic()
+    async with Network(clock=clock) as network:
+        for number in range(plan.count):
+            await asyncio.sleep(max(0.0, began + number * plan.interval_s - clock.monotonic()))
+            measurement = await measure.probe(
+                plan.target, plan.module, clock=clock, network=network, timeout_s=plan.timeout_s, debug=plan.debug
+            )
+            seen.append(measurement)
+            for line in measurement.lines:
+                click.echo(line, err=True)
+            tell(number + 1, measurement)
+
+
+# ---------------------------------------------------------------- telling
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What is printed: after each run, and at the end."""
+
+    run: Callable[[int, Measurement], None]
+    end: Callable[[Sequence[Measurement]], None]
+
+
+def _report(plan: Plan, *, as_json: bool) -> Report:
+    clock = SystemClock()
+    if as_json:
+        return Report(run=lambda _number, seen: click.echo(_json(seen, clock)), end=_nothing)
+    from rich.console import Console  # noqa: PLC0415 - --help need not load it
+
+    from perfmon import waterfall  # noqa: PLC0415 - as above
+
+    console = Console(highlight=False)
+    if plan.count == 1:
+        return Report(run=lambda _number, seen: waterfall.explain(console, seen, clock.wall()), end=_nothing)
+    return Report(
+        run=lambda number, seen: console.print(waterfall.line(number, plan.count, seen)),
+        end=lambda seen: waterfall.sum_up(console, seen),
+    )
+
+
+def _nothing(_seen: Sequence[Measurement]) -> None:
+    """One run speaks for itself, and so does JSON."""
+
+
+def _json(measurement: Measurement, clock: Clock) -> str:
+    failure = measurement.failure
+    return msgspec.json.encode(
+        {
+            "target": measurement.target.address,
+            "module": measurement.module,
+            "at": to_wall(clock, measurement.at),
+            "success": measurement.success,
+            "duration_s": measurement.duration_s,
+            "phases": measurement.phases,
+            "failure": None if failure is None else structs.asdict(failure),
+            "address": measurement.address,
+            "facts": measurement.facts,
+        }
+    ).decode()

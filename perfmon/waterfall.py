@@ -1,0 +1,157 @@
+"""Shows measurements at a terminal of 80 columns: one as a waterfall of its phases, many as lines and a summary."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.bar import Bar
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from perfmon.clock import iso
+from perfmon.model import Failure, Measurement
+from perfmon.stats import mean, quantile
+from perfmon.units import format_bytes, format_duration
+
+__all__ = ["explain", "line", "sum_up"]
+
+_BAR_COLUMNS = 50
+_DAY_S = 86_400
+_INFO = "probe_ssl_last_chain_info{"
+_VERSION = 'probe_tls_version_info{version="'
+
+
+def explain(console: Console, measurement: Measurement, wall: float) -> None:
+    """The verdict, the phases one below the other, and what was seen; `wall` is the Unix time now."""
+    console.print(_verdict(measurement))
+    if measurement.failure is not None:
+        console.print(Padding(Text(measurement.failure.message, style="red"), (0, 2)))
+    console.print()
+    if measurement.phases:
+        console.print(Padding(_waterfall(measurement), (0, 2)))
+        console.print()
+    console.print(Padding(_table(_seen(measurement, wall)), (0, 2)))
+
+
+def line(number: int, count: int, measurement: Measurement) -> Text:
+    """One run: `  3/10  ok   12.4ms   connect 0.2ms  processing 11.9ms`."""
+    failure = measurement.failure
+    text = Text(f"{number:>{len(str(count))}}/{count}  ", no_wrap=True, overflow="ellipsis")
+    text.append("ok  " if failure is None else "FAIL", style="green" if failure is None else "bold red")
+    text.append(f"  {_duration(measurement.duration_s):>8}  ")
+    if failure is not None:
+        return text.append(failure.message)
+    longest = sorted(measurement.phases.items(), key=lambda item: -item[1])[:3]
+    return text.append("  ".join(f"{phase} {_duration(seconds)}" for phase, seconds in longest), style="dim")
+
+
+def sum_up(console: Console, measurements: Sequence[Measurement]) -> None:
+    """How many succeeded, why the others did not, and how long the good ones took."""
+    failures = Counter(_cause(measurement.failure) for measurement in measurements if measurement.failure is not None)
+    times = sorted(measurement.duration_s for measurement in measurements if measurement.success)
+    console.print()
+    console.print(f"{len(measurements)} runs, {len(times)} ok, {failures.total()} failed", style="bold")
+    for cause, number in failures.most_common():
+        console.print(Text(f"  {number:>5}  {cause}", style="red"))
+    if times:
+        figures = {"min": times[0], "mean": mean(times)} | {f"p{q}": quantile(times, q / 100) for q in (50, 95)}
+        shown = (f"{name} {_duration(seconds)}" for name, seconds in (figures | {"max": times[-1]}).items())
+        console.print(f"  {'   '.join(shown)}   (n = {len(times)})")
+
+
+# ---------------------------------------------------------------- one run
+
+
+def _verdict(measurement: Measurement) -> Text:
+    failure = measurement.failure
+    text = Text()
+    text.append("ok" if failure is None else "FAILED", style="bold green" if failure is None else "bold red")
+    text.append(f"  {measurement.target.address}", style="bold")
+    text.append(f"  {_duration(measurement.duration_s)}")
+    return text if failure is None else text.append(f"  {_cause(failure)}", style="red")
+
+
+def _cause(failure: Failure) -> str:
+    return f"{failure.reason} in {failure.phase}" if failure.phase else failure.reason
+
+
+def _waterfall(measurement: Measurement) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=10)
+    table.add_column(width=_BAR_COLUMNS)
+    table.add_column(justify="right", width=9)
+    total = measurement.duration_s
+    begin = 0.0
+    failed = measurement.failure.phase if measurement.failure else ""
+    for phase, seconds in measurement.phases.items():
+        style = "red" if phase == failed else "cyan"
+        # A phase of no length still gets an eighth of a column, so that it is seen.
+        end = max(begin + seconds, begin + total / _BAR_COLUMNS / 8)
+        bar = Bar(size=total or 1.0, begin=begin, end=end, width=_BAR_COLUMNS, color=style)
+        table.add_row(Text(phase, style="red" if phase == failed else ""), bar, _duration(seconds))
+        begin += seconds
+    table.add_row(Text("total", style="dim"), "", Text(_duration(total), style="bold"))
+    return table
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=10, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    return table
+
+
+# ---------------------------------------------------------------- what was seen
+
+
+def _seen(measurement: Measurement, wall: float) -> Iterable[tuple[str, str]]:
+    facts = measurement.facts
+    if measurement.address:
+        yield "address", measurement.address
+    if facts.get("probe_http_status_code"):
+        yield "status", f"{facts['probe_http_status_code']:.0f} (HTTP/{facts['probe_http_version']:g})"
+        yield "body", format_bytes(facts["probe_http_uncompressed_body_length"], brief=True)
+    if facts.get("probe_http_redirects"):
+        yield "redirects", f"{facts['probe_http_redirects']:.0f}"
+    yield from _certificate(measurement, wall)
+    if measurement.failure is not None and measurement.failure.evidence.get("body"):
+        yield "answer", measurement.failure.evidence["body"].strip()
+
+
+def _certificate(measurement: Measurement, wall: float) -> Iterable[tuple[str, str]]:
+    facts = measurement.facts
+    version = next((key for key in facts if key.startswith(_VERSION)), None)
+    if version is not None:
+        yield "protocol", version.removeprefix(_VERSION).removesuffix('"}')
+    info = next((key for key in facts if key.startswith(_INFO)), None)
+    if info is None:
+        return
+    labels = _labels(info)
+    expiry = facts["probe_ssl_earliest_cert_expiry"]
+    yield "subject", labels["subject"] or "none"
+    yield "issuer", labels["issuer"] or "none"
+    yield "names", labels["subjectalternative"].replace(",", ", ") or "none"
+    yield "expires", f"{_days(expiry - wall)} ({iso(expiry)[:16].replace('T', ' ')} UTC)"
+
+
+def _days(seconds: float) -> str:
+    days = abs(seconds) / _DAY_S
+    text = f"{days:.0f} days" if days >= 2 else format_duration(abs(seconds), brief=True)
+    return f"in {text}" if seconds >= 0 else f"{text} ago"
+
+
+def _labels(key: str) -> dict[str, str]:
+    r"""The labels of a fact, `name{a="1",b="x\"y"}`, unescaped."""
+    pairs = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', key.partition("{")[2])
+    return {name: re.sub(r"\\(.)", lambda found: _PLAIN.get(found[1], found[1]), value) for name, value in pairs}
+
+
+_PLAIN = {"n": "\n"}
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(seconds, brief=True)
