@@ -132,14 +132,14 @@ SYMPTOMS = (
     Alerting(
         alert="ProbeDown",
         severity="critical",
-        # A single failure among successes is no outage. But a target that is probed less than twice in ten minutes
-        # has no second run to wait for.
+        # A single failure among successes is no outage: the last run failed, and another one did, and it lasts. But a
+        # target that is probed less than twice in ten minutes has no second run to wait for.
         expr="last_over_time(probe_success[2m]) == 0\n"
         "unless (\n"
         f"  {_failures('increase', '10m')} < 1.5\n"
         f"  and increase{_runs('10m')} >= 1.5\n"
         ")",
-        wait="5s",
+        wait="15s",
         summary=f"{_TARGET} is down",
         description='Probe "{{ $labels.probe }}" of {{ $labels.target }} fails, as seen by {{ $labels.instance }}, '
         "and it is not the first failure of the last ten minutes.",

@@ -56,7 +56,7 @@ CASES = [
     Case(
         "ProbeDown",
         "critical",
-        # Probed every 15 s, down from 2m to 3m: the second failure is seen at 2m15s.
+        # Probed every 15 s, down from 2m to 3m: the second failure is seen at 2m15s, and lasts.
         [
             ("probe_success", TARGET, "1x23 0x11 1x24"),
             ("perfmon_probe_latency_seconds_count", TARGET, " ".join(f"{run}x2" for run in range(1, 21))),
@@ -67,12 +67,31 @@ CASES = [
             ),
         ],
         TARGET,
-        silent="2m14s",
-        firing="2m25s",
+        silent="2m29s",
+        firing="2m31s",
         resolved="3m5s",
         summary="http://shop/?a=1 is down",
         description='Probe "shop" of http://shop/?a=1 fails, as seen by perfmon:10737, '
         "and it is not the first failure of the last ten minutes.",
+        interval="5s",
+    ),
+    Case(
+        "ProbeDown",
+        "critical",
+        # Probed every 15 s, one failure only.
+        [
+            ("probe_success", TARGET, "1x23 0x2 1x33"),
+            ("perfmon_probe_latency_seconds_count", TARGET, " ".join(f"{run}x2" for run in range(1, 21))),
+            (
+                "perfmon_probe_runs_total",
+                SUCCESSES,
+                " ".join(f"{run}x2" for run in [*range(1, 9), 8, *range(9, 20)]),
+            ),
+        ],
+        TARGET,
+        silent="2m10s",
+        firing="",
+        resolved="2m14s",
         interval="5s",
     ),
     Case(
