@@ -4,6 +4,7 @@ import base64
 import contextlib
 import itertools
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -30,18 +31,27 @@ FLAGS = [
 @contextlib.contextmanager
 def chromium(binary="/usr/bin/chromium"):
     """A browser; yields a function that opens a new tab."""
-    with tempfile.TemporaryDirectory(prefix="perfmon-chromium-", ignore_cleanup_errors=True) as profile:
-        command = [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            port = _port(Path(profile) / "DevToolsActivePort")
-            tabs = []
-            yield lambda **look: tabs.append(Tab(port, **look)) or tabs[-1]
-            for tab in tabs:
-                tab.close()
-        finally:
-            process.terminate()
-            process.wait(10)
+    profile = Path(tempfile.mkdtemp(prefix="perfmon-chromium-"))
+    command = [binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tabs = []
+    try:
+        port = _port(profile / "DevToolsActivePort")
+        yield lambda **look: tabs.append(Tab(port, **look)) or tabs[-1]
+    finally:
+        for tab in tabs:
+            tab.close()
+        process.terminate()
+        process.wait(10)
+        _remove(profile)
+
+
+def _remove(folder):
+    """Its helper processes write for a moment longer than the browser lives."""
+    deadline = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _port(file):
