@@ -22,9 +22,9 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Module, Target
 from perfmon.network import Network
+from perfmon.network.tls import TlsConfig
+from perfmon.network.transfer import Exchange, Request
 from perfmon.probes import http, tcp
-from perfmon.tls import TlsConfig
-from perfmon.transfer import Exchange, Request
 
 NGINX = """
 worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;

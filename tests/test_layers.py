@@ -13,9 +13,9 @@ ROOT = Path(__file__).parent.parent / "perfmon"
 LAYERS = (
     ("cli", "__main__", "commands"),
     ("monitor", "provision"),
-    ("config", "measure", "logs"),
+    ("config", "measure", "logs", "waterfall"),
     ("probes", "samplers", "conditions", "receivers", "simulators"),
-    ("network", "post", "procfs", "annotation", "selection"),
+    ("network", "trace", "patterns", "post", "procfs", "annotation", "selection"),
     ("secret",),
     ("kinds",),
     ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics"),

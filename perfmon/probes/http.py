@@ -8,14 +8,14 @@ from typing import Literal
 import msgspec
 
 import perfmon
-from perfmon import tls
-from perfmon.address import Url, parse_url
-from perfmon.exchange import FIRST_BYTES, Response
-from perfmon.follow import Arrival, Errand, Leg, first_leg, follow
 from perfmon.metrics import Family
 from perfmon.model import Failure, Phase, Reason, Target, fact_key
+from perfmon.network import tls
+from perfmon.network.address import Url, parse_url
+from perfmon.network.exchange import FIRST_BYTES, Response
+from perfmon.network.follow import Arrival, Errand, Leg, first_leg, follow
+from perfmon.network.tls import TlsConfig
 from perfmon.patterns import Pattern, compile_pattern, problem
-from perfmon.tls import TlsConfig
 from perfmon.trace import Trace
 from perfmon.units import Bytes, format_bytes, quoted
 

@@ -5,14 +5,14 @@ from typing import Literal
 
 import msgspec
 
-from perfmon import tls
-from perfmon.address import bracketed, parse_host_port
 from perfmon.metrics import Family
 from perfmon.model import Failure, Target
-from perfmon.reach import Hop, reach
-from perfmon.tls import TlsConfig
+from perfmon.network import tls
+from perfmon.network.address import bracketed, parse_host_port
+from perfmon.network.reach import Hop, reach
+from perfmon.network.tls import TlsConfig
+from perfmon.network.transfer import Exchange, Request
 from perfmon.trace import Trace
-from perfmon.transfer import Exchange, Request
 
 __all__ = ["FAMILIES", "Config", "check", "check_target", "probe"]
 

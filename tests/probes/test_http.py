@@ -25,8 +25,8 @@ from servers import (
 )
 
 from perfmon.model import PHASES
+from perfmon.network.tls import TlsConfig
 from perfmon.probes.http import Authorization, BasicAuth, Config, HeaderRule, check, check_target
-from perfmon.tls import TlsConfig
 
 # ---------------------------------------------------------------- status and version
 

@@ -8,7 +8,7 @@ import pytest
 from probing import outcome, probe_http, probe_tcp
 from servers import LONG_AGO, Authority, answer, http, serve, silent
 
-from perfmon.tls import TlsConfig
+from perfmon.network.tls import TlsConfig
 
 EARLIEST = "probe_ssl_earliest_cert_expiry"
 LAST_CHAIN = "probe_ssl_last_chain_expiry_timestamp_seconds"

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perfmon.address import bracketed
 from perfmon.clock import iso
 from perfmon.model import Failure, Reason
-from perfmon.resolve import Family, Resolved, ResolveFailed
-from perfmon.tls import TlsConfig, trust_file, version_key
+from perfmon.network.address import bracketed
+from perfmon.network.resolve import Family, Resolved, ResolveFailed
+from perfmon.network.tls import TlsConfig, trust_file, version_key
+from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.trace import Trace
-from perfmon.transfer import Exchange, Request, Response
 
 if TYPE_CHECKING:
-    from perfmon.certificates import Leaf
+    from perfmon.network.certificates import Leaf
 
 __all__ = ["Hop", "reach"]
 
@@ -106,7 +106,7 @@ async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: Tl
         pems = await _look(hop.exchange.request, tls, trace, address)
     if not pems:
         return response
-    from perfmon.certificates import read_chain  # noqa: PLC0415 - heavy, and only https needs it
+    from perfmon.network.certificates import read_chain  # noqa: PLC0415 - heavy, and only https needs it
 
     verified = not refused and not tls.insecure_skip_verify
     chain = read_chain(pems, (tls.ca_file or trust_file()) if verified else "")

@@ -5,7 +5,7 @@ Every transfer opens a connection of its own and closes it, since libcurl resend
 that it reuses dies before the first byte: the server sees two requests and the caller hears of one. A request with
 `fresh=False` reuses connections and accepts that.
 
-Addresses come from `perfmon.resolve`; libcurl looks up no name here, so it starts no thread.
+Addresses come from `perfmon.network.resolve`; libcurl looks up no name here, so it starts no thread.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from perfmon.clock import Clock
-from perfmon.curl_handle import Handle
-from perfmon.curl_multi import Multi
-from perfmon.exchange import Request, Response
-from perfmon.tls import TlsConfig, trust_file
+from perfmon.network.curl_handle import Handle
+from perfmon.network.curl_multi import Multi
+from perfmon.network.exchange import Request, Response
+from perfmon.network.tls import TlsConfig, trust_file
 
 __all__ = ["Exchange", "Request", "Response", "Transfer"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pycurl
 
-from perfmon import blame
-from perfmon.curl_log import teller
-from perfmon.exchange import Request, Response
 from perfmon.model import Failure, Phase
-from perfmon.tls import TlsConfig, trust_file
+from perfmon.network import blame
+from perfmon.network.curl_log import teller
+from perfmon.network.exchange import Request, Response
+from perfmon.network.tls import TlsConfig, trust_file
 
 __all__ = ["Handle"]
 

@@ -13,7 +13,7 @@ import stat
 import pycurl
 
 from perfmon.clock import Clock
-from perfmon.curl_handle import Handle
+from perfmon.network.curl_handle import Handle
 
 __all__ = ["Multi"]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from perfmon.backstop import Backstop
 from perfmon.clock import Clock
 from perfmon.model import Target
-from perfmon.resolve import Resolver
-from perfmon.transfer import Transfer
+from perfmon.network.backstop import Backstop
+from perfmon.network.resolve import Resolver
+from perfmon.network.transfer import Transfer
 
 __all__ = ["Network"]
 

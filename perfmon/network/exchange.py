@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from perfmon.model import Failure, Phase
-from perfmon.tls import TlsConfig
+from perfmon.network.tls import TlsConfig
 
 __all__ = ["FIRST_BYTES", "Request", "Response"]
 

@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from perfmon.address import Url, bracketed, parse_url
-from perfmon.curl_log import HARMLESS
 from perfmon.model import Failure
-from perfmon.reach import Hop, reach
-from perfmon.resolve import Family
-from perfmon.tls import TlsConfig
+from perfmon.network.address import Url, bracketed, parse_url
+from perfmon.network.curl_log import HARMLESS
+from perfmon.network.reach import Hop, reach
+from perfmon.network.resolve import Family
+from perfmon.network.tls import TlsConfig
+from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.trace import Trace
-from perfmon.transfer import Exchange, Request, Response
 
 __all__ = ["MOST_REDIRECTS", "Arrival", "Errand", "Leg", "first_leg", "follow"]
 
