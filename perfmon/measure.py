@@ -22,10 +22,15 @@ _GRACE_S = 0.02  # a probe that knows its deadline ends by itself, and says more
 
 
 class Reader(Protocol):
-    """What `samplers/<kind>.open(config)` gives."""
+    """What `samplers/<kind>.open(config, clock)` gives."""
+
+    @property
+    def missing(self) -> str:
+        """What the last `sample` looked for in vain, in words; "" when all was there."""
+        ...
 
     def sample(self) -> list[Sample]:
-        """Read now; LookupError says in words what was not there."""
+        """Read now; a plain LookupError says in words that nothing at all was there."""
         ...
 
 
@@ -88,15 +93,20 @@ def sample(sampler: Sampler, reader: Reader, *, clock: Clock, on_defect: OnDefec
     """Read a sampler once. It may block, so it runs in a worker thread."""
     began = clock.monotonic()
     samples: Sequence[Sample] = ()
-    error = ""
     try:
         samples = reader.sample()
-    except LookupError as missing:
-        error = str(missing.args[0] if missing.args else missing)
-    except Exception as defect:  # noqa: BLE001 - our defect must not stop the schedule
-        error = f"defect of the sampler: {type(defect).__name__}: {defect}"
-        _tell(on_defect, f"samplers/{sampler.kind}", defect)
+        error = reader.missing
+    except Exception as caught:  # noqa: BLE001 - our defect must not stop the schedule
+        error = _nothing_read(sampler, caught, on_defect)
     return Reading(sampler=sampler, at=began, duration_s=clock.monotonic() - began, samples=samples, error=error)
+
+
+def _nothing_read(sampler: Sampler, error: Exception, on_defect: OnDefect | None) -> str:
+    # Exactly LookupError: a KeyError or IndexError, which are LookupErrors too, is a slip of ours.
+    if type(error) is LookupError:
+        return str(error)
+    _tell(on_defect, f"samplers/{sampler.kind}", error)
+    return f"defect of the sampler: {type(error).__name__}: {error}"
 
 
 def _defect(trace: Trace, kind: str, error: Exception, on_defect: OnDefect | None) -> Failure:

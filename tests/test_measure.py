@@ -288,3 +288,20 @@ def test_a_defect_of_a_sampler_is_told():
 
     assert "defect of the sampler: RuntimeError: oops" == reading.error
     assert ["samplers/host"] == told
+
+
+def test_a_part_that_is_missing_spoils_no_other():
+    samples = [Sample(name="perfmon_host_load1", value=1.0)]
+    reading = measure.sample(SAMPLER, Reader(samples, missing="no process matches"), clock=SystemClock())
+
+    assert samples == reading.samples
+    assert "no process matches" == reading.error
+
+
+def test_a_slip_of_a_sampler_is_no_missing_thing():
+    told = []
+    measure.sample(
+        SAMPLER, Reader(KeyError("oops")), clock=SystemClock(), on_defect=lambda where, error: told.append(where)
+    )
+
+    assert ["samplers/host"] == told
