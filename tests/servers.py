@@ -245,3 +245,55 @@ class Authority:
 
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+# ---------------------------------------------------------------- DNS
+
+
+class Dns(asyncio.DatagramProtocol):
+    """A name server: `zone` has names and their addresses; `broken` names get SERVFAIL, `mute` ones no answer."""
+
+    def __init__(self, zone: dict[str, list[str]], *, broken: tuple[str, ...] = (), mute: tuple[str, ...] = ()) -> None:
+        self.zone = zone
+        self.asked: list[str] = []
+        self._broken = broken
+        self._mute = mute
+
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, sender) -> None:
+        name, end = _dns_name(data)
+        question = data[12 : end + 4]
+        (kind,) = struct.unpack("!H", data[end : end + 2])
+        self.asked.append(name)
+        if name in self._mute:
+            return
+        known = self.zone.get(name)
+        code = 2 if name in self._broken else 3 if known is None else 0
+        records = [_dns_record(address) for address in known or () if (":" in address) == (kind == 28)]
+        head = struct.pack("!2sHHHHH", data[:2], 0x8180 | code, 1, len(records), 0, 0)
+        self._transport.sendto(head + question + b"".join(records), sender)
+
+
+@contextlib.asynccontextmanager
+async def name_server(zone: dict[str, list[str]], **how) -> AsyncIterator[tuple[str, Dns]]:
+    """`("127.0.0.1:PORT", server)`."""
+    loop = asyncio.get_running_loop()
+    transport, server = await loop.create_datagram_endpoint(lambda: Dns(zone, **how), local_addr=("127.0.0.1", 0))
+    try:
+        yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}", server
+    finally:
+        transport.close()
+
+
+def _dns_name(data: bytes) -> tuple[str, int]:
+    labels, at = [], 12
+    while data[at]:
+        labels.append(data[at + 1 : at + 1 + data[at]].decode())
+        at += data[at] + 1
+    return ".".join(labels).lower(), at + 1
+
+
+def _dns_record(address: str) -> bytes:
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    return struct.pack("!HHHIH", 0xC00C, 28 if ":" in address else 1, 1, 3600, len(packed)) + packed

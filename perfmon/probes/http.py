@@ -161,7 +161,7 @@ def _bad_patterns(config: Config) -> Iterable[tuple[str, str]]:
 
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless the final answer is all that `config` demands."""
-    plan = trace.network.prepared(target, config, _plan)
+    plan = trace.network.prepared.get(target, config, _plan)
     if isinstance(plan, Failure):
         _write_facts(trace, Arrival(failure=plan), plan)
         return plan

@@ -45,7 +45,7 @@ def check_target(address: str, _config: Config) -> str | None:
 
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless the connection stands before the deadline, with a certificate to trust when TLS is asked for."""
-    hop = trace.network.prepared(target, config, _hop)
+    hop = trace.network.prepared.get(target, config, _hop)
     if isinstance(hop, Failure):
         return hop
     response = await reach(hop, trace)

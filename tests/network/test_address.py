@@ -1,0 +1,60 @@
+"""Addresses as people write them."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfmon.network.address import parse_host_port, parse_url
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("example.org", "http://example.org/"),
+        ("HTTPS://Example.ORG", "https://example.org/"),
+        ("http://example.org:80/", "http://example.org/"),
+        ("https://example.org:80/", "https://example.org:80/"),
+        ("http://[::1]:8080/a?b=c#d", "http://[::1]:8080/a?b=c"),
+        ("http://example.org/a b/ü?q=1 2", "http://example.org/a%20b/%C3%BC?q=1%202"),
+        ("http://example.org/a%20b", "http://example.org/a%20b"),
+        ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        ("http://user:pass@example.org/", "http://example.org/"),
+        ("localhost:8080/x", "http://localhost:8080/x"),
+    ],
+)
+def test_a_url_is_read_and_written(text, expected):
+    assert expected == str(parse_url(text))
+
+
+def test_credentials_are_taken_out_of_the_url():
+    url = parse_url("http://user:p%40ss@example.org/")
+
+    assert ("user", "p@ss") == (url.user, url.password)
+    assert "p%40ss" not in str(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("db:5432", ("db", 5432)), ("[::1]:80", ("::1", 80)), ("DB.Example:1", ("db.example", 1))]
+)
+def test_host_and_port_are_read(text, expected):
+    assert expected == parse_host_port(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":80", "db", "db:", "db:x", "db:0", "db:70000", "db:80/x", "a@db:80", "[::1", "::1:80"]
+)
+def test_what_is_no_host_and_port_is_refused_in_words(text):
+    with pytest.raises(ValueError) as caught:
+        parse_host_port(text)
+
+    assert str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_readers(text):
+    """Either it is read, or ValueError says why not; nothing else is ever raised."""
+    for read in (parse_url, parse_host_port):
+        with contextlib.suppress(ValueError):
+            read(text)

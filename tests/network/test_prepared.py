@@ -1,0 +1,61 @@
+"""What is made ready once, and for how long it is kept."""
+
+from perfmon.clock import ManualClock
+from perfmon.model import Target
+from perfmon.network.prepared import Prepared
+from perfmon.probes.tcp import Config
+
+SHOP = Target(probe="shop", address="127.0.0.1:80")
+
+
+def counting(made):
+    def prepare(target, config):
+        made.append(target.address)
+        return f"{target.address} as {target.hostname}"
+
+    return prepare
+
+
+def test_a_target_is_made_ready_once():
+    made, config = [], Config()
+    prepared, prepare = Prepared(ManualClock()), counting(made)
+
+    assert "127.0.0.1:80 as " == prepared.get(SHOP, config, prepare)
+    assert "127.0.0.1:80 as " == prepared.get(Target(probe="other", address="127.0.0.1:80"), config, prepare)
+    assert ["127.0.0.1:80"] == made
+
+
+def test_another_hostname_or_a_new_config_is_another_thing():
+    made, config = [], Config()
+    prepared, prepare = Prepared(ManualClock()), counting(made)
+
+    prepared.get(SHOP, config, prepare)
+    assert "127.0.0.1:80 as x" == prepared.get(
+        Target(probe="shop", address="127.0.0.1:80", hostname="x"), config, prepare
+    )
+    prepared.get(SHOP, Config(), prepare)  # equal, but of another reading of the file
+    assert 3 == len(made)
+
+
+def test_what_is_used_stays_and_what_is_not_used_goes():
+    made, config, clock = [], Config(), ManualClock()
+    prepared, prepare = Prepared(clock), counting(made)
+    idle = Target(probe="idle", address="127.0.0.1:81")
+
+    prepared.get(idle, config, prepare)
+    for _ in range(30):
+        prepared.get(SHOP, config, prepare)
+        clock.advance(60)
+    prepared.get(idle, config, prepare)
+
+    assert ["127.0.0.1:81", "127.0.0.1:80", "127.0.0.1:81"] == made
+
+
+def test_ever_new_targets_do_not_fill_the_memory():
+    config = Config()
+    prepared, prepare = Prepared(ManualClock()), counting([])
+
+    for number in range(30_000):
+        prepared.get(Target(probe="x", address=f"127.0.0.1:{number}"), config, prepare)
+
+    assert len(prepared._younger) + len(prepared._older) <= 20_000
