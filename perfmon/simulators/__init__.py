@@ -38,9 +38,8 @@ async def serve(app: ASGIApp, listener: socket.socket) -> None:
 
 def transport(scope: Scope) -> asyncio.Transport:
     """The connection that a request came by; KeyError when the application is not run by `serve`."""
-    connection = scope["extensions"][_EXTENSION]
-    assert isinstance(connection, asyncio.Transport) or hasattr(connection, "abort")  # uvloop's is its own class
-    return connection  # type: ignore[no-any-return]
+    connection: asyncio.Transport = scope["extensions"][_EXTENSION]
+    return connection
 
 
 class _Connection(HttpToolsProtocol):
