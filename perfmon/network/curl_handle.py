@@ -96,6 +96,8 @@ class Handle:
         phases, last = self._phases(info)
         status = info(pycurl.RESPONSE_CODE)
         location = info(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
+        body = bytes(self._body)
+        self._body.clear()  # an idle handle holds no memory
         return Response(
             phases=phases,
             error=self._blame(code, message, phases, last) if code else None,
@@ -103,7 +105,7 @@ class Handle:
             http_version=_HTTP_VERSIONS.get(info(pycurl.INFO_HTTP_VERSION), 0.0) if status else 0.0,
             content_length=int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0,
             body_bytes=self._body_bytes,
-            body=bytes(self._body),
+            body=body,
             headers=tuple(self._headers),
             last_modified=info(pycurl.INFO_FILETIME),
             location=location or "",

@@ -42,6 +42,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     url: Url  # its host is the name: what SNI says and redirects are relative to
     hop: Hop  # its host is where to connect to
+    host_header: str  # "" = the URL's
     method: str
     with_body: bool
     trusted: bool  # may hear the errand's secrets
@@ -110,12 +111,13 @@ def _broken(response: Response) -> bool:
 def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
     url = parse_url(response.location)
     same_host = url.host == leg.url.host
+    same_port = url.port == leg.url.port
     same_method = response.status in _SAME_METHOD or leg.method in ("GET", "HEAD")
     return _leg(
         errand,
         url,
         host=leg.hop.host if same_host else url.host,
-        host_header=errand.host_header if same_host else "",
+        host_header=leg.host_header if same_host and same_port else "",
         method=leg.method if same_method else "GET",
         with_body=leg.with_body and response.status in _SAME_METHOD,
         trusted=leg.trusted and same_host and not (leg.url.scheme == "https" and url.scheme == "http"),
@@ -138,7 +140,7 @@ def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, 
         body_limit_bytes=errand.body_limit_bytes,
     )
     hop = Hop(host=host, exchange=Exchange(request), prefer=errand.prefer, fallback=errand.fallback)
-    return Leg(url=url, hop=hop, method=method, with_body=with_body, trusted=trusted)
+    return Leg(url=url, hop=hop, host_header=host_header, method=method, with_body=with_body, trusted=trusted)
 
 
 def _header_lines(errand: Errand, *, trusted: bool, has_body: bool) -> Iterable[str]:

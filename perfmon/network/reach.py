@@ -10,7 +10,7 @@ import msgspec
 from perfmon.clock import iso
 from perfmon.model import Failure, Reason
 from perfmon.network.address import bracketed
-from perfmon.network.resolve import Family, Resolved, ResolveFailed
+from perfmon.network.resolve import Family, Resolved, ResolveFailed, is_localhost
 from perfmon.network.tls import TlsConfig, trust_file, version_key
 from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.trace import Trace
@@ -44,7 +44,7 @@ async def reach(hop: Hop, trace: Trace, *, cookies: Collection[str] = ()) -> Res
         _write_look_up(trace, error.seconds, "", 0.0, 0.0)
         return error.failure
     _write_look_up(trace, resolved.seconds, resolved.address, *_address_facts(resolved.address))
-    response, address = await _connect(hop, trace, resolved, cookies)
+    response, address = await _perform(hop, trace, resolved, cookies)
     tls = hop.exchange.request.tls
     return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
 
@@ -59,7 +59,7 @@ def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, 
         trace.facts["probe_ip_addr_hash"] = address_hash
 
 
-async def _connect(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[str]) -> tuple[Response, str]:
+async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[str]) -> tuple[Response, str]:
     """The first address decides; only localhost is the same machine at each of its addresses."""
     for address in (resolved.address, *_also_here(hop, resolved)):
         if trace.lines is not None:
@@ -78,7 +78,7 @@ async def _connect(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collecti
 
 
 def _also_here(hop: Hop, resolved: Resolved) -> Sequence[str]:
-    if len(resolved.all_addresses) == 1 or not hop.fallback or not hop.host.endswith("localhost"):
+    if len(resolved.all_addresses) == 1 or not hop.fallback or not is_localhost(hop.host):
         return ()
     return [address for address in resolved.all_addresses if address != resolved.address]
 

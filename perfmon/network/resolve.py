@@ -18,7 +18,7 @@ from pycares import errno as ares
 from perfmon.clock import Clock
 from perfmon.model import Failure, Reason
 
-__all__ = ["Family", "ResolveFailed", "Resolved", "Resolver"]
+__all__ = ["Family", "ResolveFailed", "Resolved", "Resolver", "is_localhost"]
 
 Family = Literal["ip4", "ip6"]
 
@@ -94,7 +94,7 @@ class Resolver:
         found = self._hosts().get(name)
         if found:
             return found
-        if name == "localhost" or name.endswith(".localhost"):
+        if is_localhost(name):
             return _LOOPBACK
         return await self._ask(name, deadline)
 
@@ -142,6 +142,12 @@ class _Dns(msgspec.Struct):
     resolver: aiodns.DNSResolver
     since: float
     asking: int = 0
+
+
+def is_localhost(host: str) -> bool:
+    """Whether a name means this machine, whatever any file or server says."""
+    name = host.lower().removesuffix(".")
+    return name == "localhost" or name.endswith(".localhost")
 
 
 class _NoAddress(Exception):

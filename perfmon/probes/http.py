@@ -119,8 +119,9 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     for name, value in config.headers.items():
         if set("\r\n\0") & set(name + value) or not name:
             yield f"headers.{name}", "a header is one line, with a name"
-    if len([way for way in (config.basic_auth, config.bearer_token, config.authorization) if way]) > 1:
-        yield "basic_auth", "at most one of basic_auth, bearer_token and authorization may be given"
+    ways = [field for field in ("basic_auth", "bearer_token", "authorization") if getattr(config, field)]
+    if len(ways) > 1:
+        yield ways[0], "at most one of basic_auth, bearer_token and authorization may be given"
     if config.fail_if_ssl and config.fail_if_not_ssl:
         yield "fail_if_ssl", "fail_if_ssl and fail_if_not_ssl together can never be met"
     for version in config.valid_http_versions:
@@ -163,12 +164,15 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless the final answer is all that `config` demands."""
     plan = trace.network.prepared.get(target, config, _plan)
     if isinstance(plan, Failure):
-        _write_facts(trace, Arrival(failure=plan), plan)
+        _write_facts(trace, Arrival(failure=plan))
         return plan
     arrival = _undone(await follow(plan.leg, plan.errand, trace), plan.errand.decode)
-    failure = arrival.failure if arrival.failure is not None else await _judge(plan, config, arrival)
-    _write_facts(trace, arrival, failure)
-    return failure
+    _write_facts(trace, arrival)
+    if arrival.failure is not None or arrival.response is None:
+        return arrival.failure
+    if plan.lenient and 200 <= arrival.response.status < 300:
+        return None
+    return await _judge(plan, config, arrival.response, trace, tls=arrival.tls)
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -245,24 +249,18 @@ def _missing(own: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, s
 # ---------------------------------------------------------------- the verdict
 
 
-async def _judge(plan: _Plan, config: Config, arrival: Arrival) -> Failure | None:
-    """The first demand that the answer does not meet, in the order in which an answer comes in."""
-    response = arrival.response
-    assert response is not None, "an arrival without a failure has a response"
-    if plan.lenient and 200 <= response.status < 300:
-        return None
+async def _judge(plan: _Plan, config: Config, response: Response, trace: Trace, *, tls: bool) -> Failure | None:
+    """The first demand that the answer does not meet; patterns last, since they may take a while."""
     found = (
         _wrong_status(plan, response)
         or _wrong_version(config, response)
-        or _wrong_transport(config, tls=arrival.tls)
-        or _wrong_header(plan, response)
-        or (_wrong_encoding(plan, response) if plan.errand.decode else None)
+        or _wrong_transport(config, tls=tls)
+        or _wrong_encoding(plan, response)
+        or _body_cut(plan, response)
     )
-    if found is None and plan.body_rules:
-        if len(response.body) > _MATCHED_IN_LOOP_BYTES:
-            found = await asyncio.to_thread(_wrong_body, plan, response)
-        else:
-            found = _wrong_body(plan, response)
+    if found is None:
+        found = _wrong_header(plan, response) or await _wrong_body(plan, response)
+        trace.facts["probe_failed_due_to_regex"] = 0.0 if found is None else 1.0
     if found is None:
         return None
     reason, phase, message = found
@@ -311,9 +309,9 @@ def _wrong_header(plan: _Plan, response: Response) -> _Found:
 
 def _wrong_encoding(plan: _Plan, response: Response) -> _Found:
     expected, sent = plan.errand.decode, _encoding(response)
-    return (
-        None if sent == expected else ("body", "transfer", f"body has encoding {sent or 'none'}, expected {expected}")
-    )
+    if not expected or sent == expected:
+        return None
+    return "body", "transfer", f"body has encoding {sent or 'none'}, expected {expected}"
 
 
 def _undone(arrival: Arrival, decode: str) -> Arrival:
@@ -328,13 +326,23 @@ def _encoding(response: Response) -> str:
     return next((value.lower() for name, value in response.headers if name == "content-encoding"), "")
 
 
-def _wrong_body(plan: _Plan, response: Response) -> _Found:
-    """A body that was longer than what is kept cannot be judged, so it fails."""
-    if response.body_bytes > len(response.body):
-        limit = format_bytes(len(response.body))
-        return "too_large", "transfer", f"body is longer than the {limit} that regular expressions are matched against"
+def _body_cut(plan: _Plan, response: Response) -> _Found:
+    """A body that is longer than what is kept of it cannot be judged, so it fails."""
+    if not plan.body_rules or response.body_bytes <= len(response.body):
+        return None
+    kept = format_bytes(len(response.body))
+    return "too_large", "transfer", f"body is longer than the {kept} that regular expressions are matched against"
+
+
+async def _wrong_body(plan: _Plan, response: Response) -> _Found:
+    if len(response.body) > _MATCHED_IN_LOOP_BYTES and plan.body_rules:
+        return await asyncio.to_thread(_match_body, plan, response.body)
+    return _match_body(plan, response.body)
+
+
+def _match_body(plan: _Plan, body: bytes) -> _Found:
     for pattern, must_match in plan.body_rules:
-        if (pattern.search(response.body) is not None) != must_match:
+        if (pattern.search(body) is not None) != must_match:
             verb = "does not match" if must_match else "matches"
             return "body", "transfer", f"body {verb} {quoted(_text(pattern.pattern))}"
     return None
@@ -356,7 +364,7 @@ _RESOLVE, _CONNECT, _TLS, _PROCESSING, _TRANSFER = (
 )
 
 
-def _write_facts(trace: Trace, arrival: Arrival, failure: Failure | None) -> None:
+def _write_facts(trace: Trace, arrival: Arrival) -> None:
     """blackbox_exporter's gauges, all of them in each run; its phases have no `request`, so `processing` holds it."""
     facts, phases, response = trace.facts, trace.phases, arrival.response
     facts[_RESOLVE] = phases.get("resolve", 0.0)
@@ -366,7 +374,7 @@ def _write_facts(trace: Trace, arrival: Arrival, failure: Failure | None) -> Non
     facts[_TRANSFER] = phases.get("transfer", 0.0)
     facts["probe_http_redirects"] = arrival.redirects
     facts["probe_http_ssl"] = 1.0 if arrival.tls else 0.0
-    facts["probe_failed_due_to_regex"] = 1.0 if failure is not None and failure.reason in ("header", "body") else 0.0
+    facts["probe_failed_due_to_regex"] = 0.0  # until a pattern says otherwise
     if response is None:
         facts["probe_http_status_code"] = facts["probe_http_version"] = 0.0
         facts["probe_http_content_length"] = facts["probe_http_uncompressed_body_length"] = 0.0

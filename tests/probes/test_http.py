@@ -194,6 +194,21 @@ async def test_a_body_that_cannot_be_kept_whole_cannot_pass_a_match(network):
     assert "body is longer than the 10MiB" in measurement.failure.message.replace(" MiB", "MiB")
 
 
+@pytest.mark.parametrize("server", [garbage, http(answer(b"plain", headers={"Content-Encoding": "gzip"}))])
+async def test_only_a_pattern_counts_as_a_failure_of_a_pattern(network, server):
+    async with serve(server) as port:
+        measurement = await probe_http(
+            network,
+            f"http://127.0.0.1:{port}/",
+            compression="gzip",
+            fail_if_body_matches_regexp=["x"],
+            fail_if_header_matches=[HeaderRule(header="X", regexp="x", allow_missing=True)],
+        )
+
+    assert outcome(measurement) in ("header", "body")
+    assert 0 == measurement.facts["probe_failed_due_to_regex"]
+
+
 async def test_e28_a_catastrophic_pattern_takes_no_time(network):
     async with serve(http(answer(b"a" * 100_000 + b"b"))) as port:
         began = time.monotonic()
@@ -445,6 +460,15 @@ async def test_secrets_are_not_told_to_another_host(network):
     assert not {"authorization", "x-api-key"} & set(there[0].headers)
     assert "me/1" == there[0].headers["user-agent"]
     assert f"localhost:{other}" == there[0].headers["host"]
+
+
+async def test_hostname_stays_the_host_on_a_redirect_of_the_same_server(network):
+    seen = []
+    async with serve(http(redirecting(1), seen=seen)) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/0", hostname="shop.example")
+
+    assert "ok" == outcome(measurement)
+    assert ["shop.example"] * 2 == [request.headers["host"] for request in seen]
 
 
 async def test_secrets_go_with_a_redirect_on_the_same_host(network):
