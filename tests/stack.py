@@ -1,0 +1,220 @@
+"""The stack as it ships, of real servers on loopback: nginx and the shop are watched, Prometheus and Alertmanager hear.
+
+Taken as they are: deploy/prometheus/prometheus.yml with its intervals, rules/perfmon.rules.yml, and the routes and
+inhibitions of deploy/alertmanager/alertmanager.yml. Substituted: the containers' addresses and the rules' folder; who
+is paged, for the shipped file names nobody; and how long Alertmanager gathers alerts before it tells of them.
+"""
+
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+import yaml
+from daemon import Perfmon, eventually, free_port, perfmon
+from listener import Listener
+from servers import Authority
+
+ROOT = Path(__file__).parents[1]
+
+Binary = Callable[[str], str]
+
+
+class Nginx:
+    """One small page over HTTP and HTTPS, on ports that stay."""
+
+    def __init__(self, binary: str, folder: Path, authority: Authority) -> None:
+        self.pidfile = folder / "nginx.pid"
+        http, https = free_port(), free_port()
+        self.url, self.tls_url = f"http://127.0.0.1:{http}/", f"https://127.0.0.1:{https}/"
+        leaf = authority.issue("127.0.0.1")
+        leaf.private_key_pem.write_to_path(folder / "key.pem")
+        leaf.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; pid {self.pidfile};
+events {{}}
+http {{
+  access_log off; {temporary}
+  server {{
+    listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl;
+    ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location / {{ return 200 "hello\\n"; }}
+  }}
+}}
+""")
+        self._log = folder / "nginx.log"
+        self._command = [binary, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        self.start()
+
+    def start(self) -> None:
+        self._running = contextlib.ExitStack()
+        self._running.enter_context(running(self._command, self._log, ready=self.url))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+
+class Prometheus(NamedTuple):
+    url: str
+    log: Path
+
+    def api(self, path: str, **parameters: Any) -> Any:
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10)
+        assert answer.ok, f"{parameters}: {answer.text}"
+        return answer.json()["data"]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Series now: `metric` has the labels, `value` the time and the value as text."""
+        return self.api("query", query=expression)["result"]
+
+    def value(self, expression: str) -> float | None:
+        """Of the one series that the expression gives; None when there is none."""
+        values = [float(series["value"][1]) for series in self.query(expression)]
+        assert len(values) < 2, f"{len(values)} series: {expression}"
+        return values[0] if values else None
+
+
+class Alertmanager(NamedTuple):
+    url: str
+
+    def active(self, matcher: str) -> dict[str, dict[str, Any]]:
+        """By name: alerts that are not over."""
+        answer = requests.get(f"{self.url}/api/v2/alerts", params={"filter": matcher}, timeout=10)
+        answer.raise_for_status()
+        return {alert["labels"]["alertname"]: alert for alert in answer.json()}
+
+
+class Stack(NamedTuple):
+    nginx: Nginx
+    perfmon: Perfmon
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+    pager: Listener  # what Alertmanager tells people
+
+
+@contextlib.contextmanager
+def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]:
+    """All of it, up and watching."""
+    shop, at_prometheus, at_alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    binaries = [binary(name) for name in ("nginx", "prometheus-alertmanager", "prometheus")]
+    with contextlib.ExitStack() as parts:
+        pager = parts.enter_context(Listener())
+        nobody = parts.enter_context(socket.socket())
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: it keeps the port from whoever would
+        nginx = Nginx(binaries[0], folder, authority)
+        parts.callback(nginx.stop)
+        parts.enter_context(_shop(folder, shop))
+        alertmanager = parts.enter_context(_alertmanager(binaries[1], folder, at_alertmanager, pager.url))
+        file = folder / "perfmon.yml"
+        file.write_text(_watched(nginx, authority, shop, nobody.getsockname()[1], alertmanager.url))
+        daemon = parts.enter_context(perfmon(folder, f"--config.file={file}"))
+        addresses = {
+            "perfmon:10737": daemon.url.removeprefix("http://"),
+            "shop:8080": shop,
+            "localhost:9090": at_prometheus,
+            "alertmanager:9093": at_alertmanager,
+            "/etc/prometheus/rules/": f"{ROOT}/rules/",
+        }
+        prometheus = parts.enter_context(_prometheus(binaries[2], folder, at_prometheus, addresses))
+        yield Stack(nginx, daemon, prometheus, alertmanager, pager)
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, *, ready: str) -> Iterator[subprocess.Popen]:
+    """A server from when `ready` answers to its SIGTERM."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        eventually(lambda: _is_ready(process, ready, log), f"{ready} answers")
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_ready(process: subprocess.Popen, url: str, log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    return requests.get(url, timeout=1).ok
+
+
+def _watched(nginx: Nginx, authority: Authority, shop: str, nobody: int, alertmanager: str) -> str:
+    """A perfmon.yml: nginx, what is slow, what always fails, the machine, processes; a rule of perfmon's own."""
+    return f"""
+modules:
+  nginx_tls: {{prober: http, http: {{tls_config: {{ca_file: {authority.file}}}}}}}
+probes:
+  - {{name: nginx, interval: 1s, targets: ["{nginx.url}"]}}
+  - {{name: nginx-tls, module: nginx_tls, interval: 1s, targets: ["{nginx.tls_url}"]}}
+  - {{name: shop, interval: 1s, targets: ["http://{shop}/slow?ms=50&jitter=20"]}}
+  - {{name: nobody, module: tcp_connect, interval: 1s, targets: ["127.0.0.1:{nobody}"]}}
+samplers:
+  - {{name: host, interval: 1s, host: {{}}}}
+  - {{name: processes, interval: 1s, process: {{groups: [{{name: nginx, pidfile: {nginx.pidfile}}}, {{name: perfmon, self: true}}]}}}}
+rules:
+  - {{name: NginxDown, select: {{probe: nginx}}, threshold: "rate < 50% over 5s", for: 3s, severity: critical}}
+receivers:
+  - {{name: alertmanager, alertmanager: {{urls: ["{alertmanager}"]}}}}
+state: {{path: state.sqlite3}}
+"""
+
+
+def _shop(folder: Path, address: str) -> contextlib.AbstractContextManager[subprocess.Popen]:
+    command = [sys.executable, "-m", "perfmon", "simulate", "shop", "--port", address.partition(":")[2]]
+    return running(command, folder / "shop.log", ready=f"http://{address}/health")
+
+
+@contextlib.contextmanager
+def _alertmanager(binary: str, folder: Path, address: str, pager_url: str) -> Iterator[Alertmanager]:
+    config = yaml.safe_load((ROOT / "deploy/alertmanager/alertmanager.yml").read_text())
+    config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
+    [people] = [receiver for receiver in config["receivers"] if receiver["name"] == "people"]
+    people["webhook_configs"] = [{"url": pager_url, "send_resolved": True}]
+    file = folder / "alertmanager.yml"
+    file.write_text(yaml.safe_dump(config))
+    command = [
+        binary,
+        f"--config.file={file}",
+        f"--storage.path={folder}/alertmanager",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(command, folder / "alertmanager.log", ready=f"http://{address}/-/ready"):
+        yield Alertmanager(f"http://{address}")
+
+
+@contextlib.contextmanager
+def _prometheus(binary: str, folder: Path, address: str, substitutes: dict[str, str]) -> Iterator[Prometheus]:
+    text = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    for shipped, here in substitutes.items():
+        assert shipped in text
+        text = text.replace(shipped, here)
+    file = folder / "prometheus.yml"
+    file.write_text(text)
+    log = folder / "prometheus.log"
+    command = [
+        binary,
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder}/prometheus",
+        f"--web.listen-address={address}",
+    ]
+    with running(command, log, ready=f"http://{address}/-/ready"):
+        yield Prometheus(f"http://{address}", log)

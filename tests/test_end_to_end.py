@@ -1,0 +1,252 @@
+"""The whole of it with the real things: what `make run` starts, and the shipped stack through an outage.
+
+What is shipped and what is substituted in it is said in tests/stack.py.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import yaml
+from browser import chromium
+from daemon import eventually, free_port, get
+from stack import stack as real_stack
+
+ROOT = Path(__file__).parents[1]
+DASHBOARD = json.loads((ROOT / "dashboards" / "fleet.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+DATA_SOURCES = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/perfmon.yml").read_text())["datasources"]
+
+pytestmark = pytest.mark.servers
+
+
+# ---------------------------------------------------------------- make run
+
+
+@pytest.fixture
+def make_run(binary, tmp_path):
+    """`make run` in a copy of what it reads, as from a terminal; with its two addresses."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    listen, shop = f"127.0.0.1:{free_port()}", free_port()
+    settings = [f"BIN={Path(sys.executable).parent}", f"LISTEN={listen}", f"SHOP_PORT={shop}"]
+    # What the tests run in is what it would install: `--old-file` spares the copy that.
+    command = [binary("make"), "--old-file=.venv/.runtime", "run", *settings]
+    with (tmp_path / "said").open("wb") as out:
+        make = subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out, start_new_session=True)
+    yield make, f"http://{listen}", f"http://127.0.0.1:{shop}", tmp_path / "said"
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(make.pid, signal.SIGKILL)
+    make.wait()
+
+
+def test_make_run_watches_the_shop_this_machine_and_itself_until_ctrl_c(make_run, binary):
+    make, perfmon, shop, said = make_run
+    states = eventually(lambda: all_known(f"{perfmon}/api/v1/targets"), f"all has been looked at; it said: {said}")
+    page = get(f"{perfmon}/metrics")[1]
+    lint = [binary("promtool"), "check", "metrics"]
+    linted = subprocess.run(lint, input=page, capture_output=True, text=True, check=False)
+    os.killpg(make.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+    make.wait(10)
+
+    targets = [f"{shop}/fast", f"{shop}/slow?ms=200&jitter=50", f"{shop}/health", shop.removeprefix("http://")]
+    assert dict.fromkeys([*targets, "host", "processes"], "up") == states
+    assert 'perfmon_process_up{group="shop",sampler="processes"} 1.0\n' in page
+    assert (0, "") == (linted.returncode, linted.stdout + linted.stderr)
+    assert [] == processes_of(make.pid)
+    assert all(f" {address}/\n" in said.read_text() for address in (perfmon, shop))
+    assert "Traceback" not in said.read_text()
+
+
+def all_known(url):
+    """What is watched and how it is, once each probe and sampler has run."""
+    watched = json.loads(get(url)[1])
+    states = {probe["target"]: probe["state"] for probe in watched["probes"]}
+    states |= {sampler["sampler"]: sampler["state"] for sampler in watched["samplers"]}
+    return states if "unknown" not in states.values() else {}
+
+
+def processes_of(group):
+    """Those that live, of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+# ---------------------------------------------------------------- the shipped stack
+
+
+@pytest.fixture(scope="module")
+def stack(binary, authority, tmp_path_factory):
+    with real_stack(binary, tmp_path_factory.mktemp("stack"), authority) as running:
+        yield running
+
+
+BOTH = {"NginxDown", "ProbeDown"}  # perfmon's own rule, and the shipped one that Prometheus judges
+
+
+def test_an_outage_pages_once_by_either_way_though_perfmon_is_killed_in_the_middle(stack):
+    nginx, perfmon, prometheus, _, pager = stack
+    seen_up = 'increase(perfmon_probe_runs_total{probe="nginx", result="success"}[10m])'
+    eventually(lambda: prometheus.value(seen_up), "Prometheus has seen nginx up")
+
+    with nginx.stopped():
+        eventually(lambda: held(stack).keys() == BOTH, "Alertmanager holds both alerts", within_s=30)
+        eventually(lambda: set(told(pager)) == BOTH, "somebody is paged")
+        fired_at = perfmon_fired_at(perfmon)
+
+        perfmon.kill()
+        eventually(lambda: prometheus.value('up{job="perfmon"}') == 0, "Prometheus misses perfmon")
+        perfmon.start()
+        eventually(lambda: perfmon.metric("probe_success", probe="nginx") == 0, "it has probed again")
+        eventually(judged_after(prometheus, time.time()), "Prometheus has judged what it now says")
+        assert fired_at == pytest.approx(perfmon_fired_at(perfmon), abs=0.01)
+        assert BOTH == held(stack).keys()
+
+    eventually(lambda: not held(stack), "both are over", within_s=30)
+    eventually(lambda: all(pages[-1][0] == "resolved" for pages in told(pager).values()), "and somebody is told so")
+    starts = {name: pages[0][1] for name, pages in told(pager).items()}
+    assert {name: [("firing", starts[name]), ("resolved", starts[name])] for name in BOTH} == told(pager)
+
+
+def held(stack):
+    """What Alertmanager holds of nginx over HTTP: alerts by name."""
+    return stack.alertmanager.active('probe="nginx"')
+
+
+def told(pager):
+    """What came out behind Alertmanager of it: status and beginning of each page, by the alert's name."""
+    pages = {}
+    for alert in pager.alerts():
+        if alert["labels"].get("probe") == "nginx":
+            pages.setdefault(alert["labels"]["alertname"], []).append((alert["status"], alert["startsAt"]))
+    return pages
+
+
+def perfmon_fired_at(perfmon):
+    [alert] = perfmon.alerts()
+    return alert["fired_at"]
+
+
+def judged_after(prometheus, moment):
+    """Whether every rule was evaluated on a scrape of perfmon that is younger than the moment (Unix time)."""
+
+    def judged():
+        if not (scraped := prometheus.value(f'timestamp(up{{job="perfmon"}}) > {moment}')):
+            return False
+        groups = prometheus.api("rules")["groups"]
+        return all(datetime.fromisoformat(group["lastEvaluation"]).timestamp() > scraped for group in groups)
+
+    return judged
+
+
+def test_prometheus_takes_all_that_the_stack_exposes(stack):
+    """By OpenMetrics: only that has units."""
+    prometheus = stack.prometheus
+    refused = 'sum({__name__=~"prometheus_target_scrapes_(sample|exceeded|exemplar)_.*_total"})'
+    eventually(lambda: len(prometheus.query("up == 1")) == 4, "all jobs are up")
+    eventually(lambda: prometheus.value(refused) is not None, "Prometheus has scraped itself")
+    [family] = prometheus.api(
+        "targets/metadata", match_target='{job="perfmon"}', metric="perfmon_probe_latency_seconds"
+    )
+
+    assert 0 == prometheus.value(refused)
+    assert 0 < prometheus.value('scrape_samples_scraped{job="perfmon"}')
+    assert "seconds" == family["unit"]
+    assert [] == [line for line in prometheus.log.read_text().splitlines() if " level=info " not in line]
+
+
+# ---------------------------------------------------------------- the dashboard
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: f"{panel['id']}-{panel['title']}")
+def test_panel_shows_something(stack, panel):
+    if panel["title"] == "Pressure" and not Path("/proc/pressure").exists():
+        pytest.skip("this kernel tells no pressure")
+    for target in panel["targets"]:
+        look = partial(shown, stack, as_grafana_asks(target["expr"]), instant=target["instant"])
+        eventually(look, target["expr"], within_s=60)
+
+
+@pytest.mark.parametrize("annotation", DASHBOARD["annotations"]["list"], ids=lambda annotation: annotation["name"])
+def test_annotation_marks_something(stack, annotation):
+    """Alerts too: one probe of the stack always fails."""
+    look = partial(shown, stack, as_grafana_asks(annotation["expr"]), instant=False)
+    eventually(look, annotation["expr"], within_s=60)
+
+
+@pytest.mark.parametrize("variable", DASHBOARD["templating"]["list"][1:], ids=lambda variable: variable["name"])
+def test_variable_has_something_to_choose_from(stack, variable):
+    selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
+    values = f"label/{label}/values"
+    eventually(lambda: stack.prometheus.api(values, **{"match[]": as_grafana_asks(selector)}), selector)
+
+
+def test_a_chosen_target_is_shown_alone(stack):
+    [state] = [panel for panel in PANELS if panel["title"] == "State"]
+    expression = as_grafana_asks(state["targets"][0]["expr"], probe="nginx", target=stack.nginx.url)
+    eventually(lambda: stack.prometheus.query(expression), expression)
+
+    assert [stack.nginx.url] == [series["metric"]["target"] for series in stack.prometheus.query(expression)]
+
+
+def as_grafana_asks(expression, **chosen):
+    """The expression with Grafana's variables filled in: all of everything, but for what is chosen."""
+    hours = int(re.fullmatch(r"now-(\d+)h", DASHBOARD["time"]["from"])[1])
+    scrape_s = int(DATA_SOURCES[0]["jsonData"]["timeInterval"].removesuffix("s"))
+    values = {variable["name"]: variable["allValue"] for variable in DASHBOARD["templating"]["list"][1:]}
+    values |= {name: re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value) for name, value in chosen.items()}
+    values |= {"__range": f"{3600 * hours}s", "__rate_interval": f"{4 * scrape_s}s"}
+    return re.sub(r"\$(\w+)", lambda match: values[match[1]], expression)
+
+
+def shown(stack, expression, *, instant):
+    """The series that have a finite value to draw."""
+    if instant:
+        return [one for one in stack.prometheus.query(expression) if math.isfinite(float(one["value"][1]))]
+    now = time.time()
+    found = stack.prometheus.api("query_range", query=expression, start=now - 300, end=now, step=5)["result"]
+    return [one for one in found if any(math.isfinite(float(value)) for _, value in one["values"])]
+
+
+# ---------------------------------------------------------------- the status page
+
+
+def test_the_page_follows_an_outage_in_every_look_and_asks_nobody_else(stack, binary):
+    with chromium(binary("chromium")) as new_tab:
+        tabs = [new_tab(width=width, dark=dark) for width in (1280, 390) for dark in (False, True)]
+        for tab in tabs:
+            tab.send("Emulation.setFocusEmulationEnabled", enabled=True)  # a tab in the background asks more rarely
+            tab.open(f"{stack.perfmon.url}/")
+        see(tabs, stack.nginx.url, "up", "1 of 4 failing")
+        with stack.nginx.stopped():
+            see(tabs, stack.nginx.url, "failing", "3 of 4 failing")
+        see(tabs, stack.nginx.url, "up", "1 of 4 failing")
+
+        assert [] == [error for tab in tabs for error in tab.errors]
+        assert {urlsplit(stack.perfmon.url).netloc} == {urlsplit(url).netloc for tab in tabs for url in tab.urls}
+
+
+def see(tabs, target, state, title):
+    """Wait until every tab, left alone, shows the target in this state, and this title."""
+    rows = "[...document.querySelectorAll('#probe-rows > .probe')]"
+    row = f"{rows}.find((row) => row.textContent.includes({json.dumps(target)}))"
+    for tab in tabs:
+        tab.until(f"{row}?.querySelector('.word').textContent === '{state}'")
+        tab.until(f"document.title === '{title} · perfmon'")
