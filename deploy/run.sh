@@ -1,14 +1,17 @@
 #!/bin/sh
-# `make run`: the shop in the background, perfmon in front; both end together.
+# `make run`: the shop and perfmon, until Ctrl-C or until the terminal is closed; neither outlives this script.
 set -eu
+
+children=""
+trap 'kill $children 2>/dev/null || true; wait' EXIT
+trap 'exit 0' HUP INT TERM
 
 mkdir -p .run
 sed "s/127\.0\.0\.1:8080/127.0.0.1:$SHOP_PORT/" deploy/run.yml >.run/perfmon.yml
 "$BIN/perfmon" simulate shop --port "$SHOP_PORT" >.run/shop.log 2>&1 &
-shop=$!
-trap 'kill "$shop" 2>/dev/null || true' EXIT
+children=$!
 sleep 1
-kill -0 "$shop" 2>/dev/null || { cat .run/shop.log >&2; exit 1; }
+kill -0 "$children" 2>/dev/null || { cat .run/shop.log >&2; exit 1; }
 
 cat <<TEXT
 
@@ -21,4 +24,7 @@ cat <<TEXT
   Ctrl-C ends both.
 
 TEXT
-"$BIN/perfmon" serve --config.file .run/perfmon.yml --web.listen-address "$LISTEN"
+# In the background, because a shell that waits for what is in its foreground hears no signal.
+"$BIN/perfmon" serve --config.file .run/perfmon.yml --web.listen-address "$LISTEN" &
+children="$children $!"
+wait $!

@@ -71,6 +71,17 @@ def test_make_run_watches_the_shop_this_machine_and_itself_until_ctrl_c(make_run
     assert "Traceback" not in said.read_text()
 
 
+def test_make_run_leaves_nothing_behind_in_a_terminal_that_is_closed(make_run):
+    """To the daemon by itself a SIGHUP is the wish that it read its configuration anew."""
+    make, perfmon, _, _ = make_run
+    eventually(lambda: get(f"{perfmon}/-/ready")[0] == 200, "perfmon is ready")
+    assert 2 == [process.name() for process in processes_of(make.pid)].count("perfmon"), "the shop and the daemon"
+    os.killpg(make.pid, signal.SIGHUP)
+    make.wait(10)
+
+    eventually(lambda: not processes_of(make.pid), "nothing is left")
+
+
 def all_known(url):
     """What is watched and how it is, once each probe and sampler has run."""
     watched = json.loads(get(url)[1])
