@@ -36,7 +36,6 @@ async def measure(targets: int, interval_s: float, seconds: float) -> None:
 
     for number in range(targets):
         runs.add(f"shop/http://127.0.0.1/{number}", interval_s, nothing, limited=True)
-    runs.schedule.realign()
     runs.schedule.start()
     await asyncio.sleep(interval_s)
     late.clear()

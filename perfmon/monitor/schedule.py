@@ -1,28 +1,37 @@
 """When things are due: a fixed grid per interval, driven by one APScheduler job.
 
 Every entry is due at `phase + k * interval`, with a phase that hangs on its key alone: a restart
-keeps it, and no two entries march in step. Phases lie on slots of at most `SLOT_S`, so ten thousand
-entries are a few dozen wake-ups a second and not ten thousand jobs (APScheduler takes some 140 us a
-job). The grid lives on the monotonic clock, anchored once to wall time at the start; a step of the
-wall clock moves nothing.
+keeps it, and no two entries march in step. Phases lie on slots of at most `SLOT_S`, so that what is due
+together starts by one timer. APScheduler takes some 140 us a run of a job, too dear for each target and
+even for each slot; its one job plans the next seconds. The grid lives on the monotonic clock, anchored once
+to wall time at the start; a step of the wall clock moves nothing.
 """
 
+import asyncio
 import math
 import zlib
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Generic, NamedTuple, TypeVar
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from perfmon.clock import Clock
 
 __all__ = ["SLOT_S", "Due", "Grid", "Schedule", "phase"]
 
-SLOT_S = 0.020
-_FAR_S = 3600.0  # an empty grid looks again after this long; `Schedule.realign` wakes it before
+SLOT_S = 0.030
+"""Probes that start together share wake-ups, which cost more than they do; more at once would wait for each other.
+
+At 200 probes a second slots of 20, 30 and 50 ms cost 340, 265 and 247 us of CPU a probe (benchmarks/probe_cost.py), and at
+50 a second they add 0.1, 0.15 and 0.3 ms to the median (benchmarks/accuracy.py).
+"""
+
+HORIZON_S = 2.5  # a plan that comes a second late still finds its slots ahead
+_TIMER_STEP_S = 0.001
 
 Item = TypeVar("Item")
 
@@ -149,26 +158,30 @@ class _Ring(Generic[Item]):
 class Schedule(Generic[Item]):
     """Calls `run(due)` for each entry when it is due, from the running event loop.
 
-    `run` must not block and must not raise: it starts the work and returns.
+    `run` must not block and must not raise: it starts the work and returns. Once a second APScheduler's job sets
+    a timer of the event loop for each occupied slot of the next `HORIZON_S` seconds.
     """
 
     def __init__(self, clock: Clock, run: Callable[[Due[Item]], None]) -> None:
         self.grid: Grid[Item] = Grid(anchor=clock.monotonic() - clock.wall())
         self._clock = clock
         self._run = run
+        self._timers: deque[asyncio.TimerHandle] = deque()
+        self._planned_until = -math.inf
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        # The grid itself decides what a late tick still runs: nothing may be dropped before it.
         self._job = self._scheduler.add_job(
-            self._tick, _GridTrigger(self.grid, clock), misfire_grace_time=None, coalesce=True, max_instances=4
+            self._plan, IntervalTrigger(seconds=1), misfire_grace_time=None, coalesce=True, max_instances=2
         )
 
     def start(self) -> None:
         """Begin to fire; needs a running event loop."""
         self._scheduler.start()
+        self.realign()
 
     def stop(self) -> None:
         """Fire nothing more."""
         self._scheduler.shutdown(wait=False)
+        self._cancel()
 
     def add(self, key: str, interval_s: float, item: Item) -> None:
         """Put an entry on the grid; call `realign` after the last one."""
@@ -179,35 +192,41 @@ class Schedule(Generic[Item]):
         self.grid.remove(key)
 
     def realign(self) -> None:
-        """Compute the next wake-up anew: after entries changed, and after the wall clock was set.
+        """Plan anew: after entries changed, and after the wall clock was set.
 
         APScheduler keeps the next run as wall time; set back by an hour, it would sleep for that hour.
         """
-        self._fire()  # what is due this very moment would otherwise wait for its next turn
-        self._job.reschedule(_GridTrigger(self.grid, self._clock))
+        if self._scheduler.running:
+            self._cancel()
+            self._job.reschedule(IntervalTrigger(seconds=1))
+            self._set_timers()
 
-    async def _tick(self) -> None:
-        self._fire()
+    async def _plan(self) -> None:
+        self._set_timers()
+
+    def _set_timers(self) -> None:
+        """A timer for each occupied slot from where the last plan ended to the horizon."""
+        loop = asyncio.get_running_loop()
+        now = self._clock.monotonic()
+        while self._timers and self._timers[0].when() < loop.time():
+            self._timers.popleft()
+        after = max(now, self._planned_until)
+        while (due := self.grid.next_due(after)) is not None and due <= now + HORIZON_S:
+            # uvloop's timers have steps of a millisecond and may fire up to one early: nothing would be due yet.
+            self._timers.append(loop.call_later(due - now + _TIMER_STEP_S, self._fire))
+            after = due
+        self._planned_until = max(after, now + HORIZON_S)
+        self._fire()  # what became due while nothing was planned
 
     def _fire(self) -> None:
-        if self._scheduler.running:
-            for due in self.grid.take(self._clock.monotonic()):
-                self._run(due)
+        for due in self.grid.take(self._clock.monotonic()):
+            self._run(due)
 
-
-class _GridTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """Answers APScheduler's question for the next run with the grid's next occupied slot."""
-
-    def __init__(self, grid: Grid[Item], clock: Clock) -> None:
-        self._grid = grid
-        self._clock = clock
-
-    def get_next_fire_time(self, _previous: datetime | None, wall_now: datetime) -> datetime:
-        # Always later than `wall_now`, even while a slot is due: APScheduler asks on until the answer lies ahead.
-        now = self._clock.monotonic()
-        due = self._grid.next_due(after=now)
-        # A timedelta holds microseconds; one more than is cut off, so as not to wake before the slot.
-        return wall_now + timedelta(seconds=_FAR_S if due is None else due - now, microseconds=1)
+    def _cancel(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._planned_until = -math.inf
 
 
 def _at(due: Due[Item]) -> float:
