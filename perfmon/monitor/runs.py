@@ -44,7 +44,7 @@ class Runs:
 
     async def stop(self, deadline_s: float) -> None:
         """Start nothing more, give what runs until the deadline, then cut it off."""
-        self.schedule.stop()
+        await self.schedule.stop()
         if self._tasks:
             _done, late = await asyncio.wait(self._tasks, timeout=deadline_s)
             for task in late:

@@ -26,8 +26,8 @@ __all__ = ["SLOT_S", "Due", "Grid", "Schedule", "phase"]
 SLOT_S = 0.030
 """Probes that start together share wake-ups, which cost more than they do; more at once would wait for each other.
 
-At 200 probes a second slots of 20, 30 and 50 ms cost 340, 265 and 247 us of CPU a probe (benchmarks/probe_cost.py), and at
-50 a second they add 0.1, 0.15 and 0.3 ms to the median (benchmarks/accuracy.py).
+At 200 probes a second slots of 20, 30 and 50 ms cost 340, 265 and 247 us of CPU a probe (benchmarks/probe_cost.py),
+and at 50 a second they add 0.1, 0.15 and 0.3 ms to the median (benchmarks/accuracy.py).
 """
 
 HORIZON_S = 2.5  # a plan that comes a second late still finds its slots ahead
@@ -178,10 +178,12 @@ class Schedule(Generic[Item]):
         self._scheduler.start()
         self.realign()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Fire nothing more."""
-        self._scheduler.shutdown(wait=False)
         self._cancel()
+        self._job.remove()
+        await asyncio.sleep(0)  # a plan under way ends by itself; cut off, APScheduler would log it as an error
+        self._scheduler.shutdown(wait=False)
 
     def add(self, key: str, interval_s: float, item: Item) -> None:
         """Put an entry on the grid; call `realign` after the last one."""

@@ -139,7 +139,7 @@ SYMPTOMS = (
         f"  {_failures('increase', '10m')} < 1.5\n"
         f"  and increase{_runs('10m')} >= 1.5\n"
         ")",
-        wait="15s",
+        wait="5s",
         summary=f"{_TARGET} is down",
         description='Probe "{{ $labels.probe }}" of {{ $labels.target }} fails, as seen by {{ $labels.instance }}, '
         "and it is not the first failure of the last ten minutes.",

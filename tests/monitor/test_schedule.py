@@ -123,7 +123,7 @@ async def test_the_scheduler_fires_on_the_grid_for_real():
         schedule.add(f"entry {number}", 0.1, number)
     schedule.start()
     await asyncio.sleep(0.55)
-    schedule.stop()
+    await schedule.stop()
 
     assert 80 <= len(late) <= 120
     assert min(late) > -0.002
@@ -140,7 +140,7 @@ async def test_a_wall_clock_set_back_by_an_hour_neither_stalls_nor_bursts():
     schedule._job.modify(next_run_time=datetime.now(UTC) + timedelta(hours=1))
     schedule.realign()  # what the daemon does when its heartbeat sees the step
     await asyncio.sleep(3.5)  # longer than what was planned ahead before the step
-    schedule.stop()
+    await schedule.stop()
 
     assert 8 <= len(fired) <= 10
     assert 0 == sum(fired)
@@ -153,7 +153,7 @@ async def test_a_plan_that_comes_late_loses_nothing():
     schedule.start()
     schedule._job.modify(next_run_time=datetime.now(UTC) + timedelta(seconds=2.2))
     await asyncio.sleep(3.0)
-    schedule.stop()
+    await schedule.stop()
 
     assert 28 <= len(fired) <= 31
     assert 0 == sum(fired)
@@ -170,7 +170,7 @@ async def test_what_is_added_while_it_runs_fires_in_its_first_slot():
     schedule.realign()
     before = len(fired)
     await asyncio.sleep(0.3)
-    schedule.stop()
+    await schedule.stop()
 
     assert 1 <= before <= 2
     assert before == len(fired)
@@ -183,7 +183,7 @@ async def test_a_wall_clock_set_forward_by_an_hour_fires_nothing_before_its_time
     schedule.start()
     schedule._job.modify(next_run_time=datetime.now(UTC) - timedelta(hours=1))
     await asyncio.sleep(0.1)
-    schedule.stop()
+    await schedule.stop()
 
     assert [] == fired
 

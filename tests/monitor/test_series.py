@@ -28,7 +28,7 @@ def check(interval_s=10.0, address="http://127.0.0.1/"):
     return Check(target=Target(probe="shop", address=address), module=module, interval_s=interval_s)
 
 
-def run(series, clock, watched, duration_s=0.1, failure=None, phases=None):
+def run(series, clock, watched, *, duration_s=0.1, failure=None, phases=None):
     return series.add(
         watched.key,
         Measurement(

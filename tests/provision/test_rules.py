@@ -67,8 +67,8 @@ CASES = [
             ),
         ],
         TARGET,
-        silent="2m29s",
-        firing="2m31s",
+        silent="2m19s",
+        firing="2m21s",
         resolved="3m5s",
         summary="http://shop/?a=1 is down",
         description='Probe "shop" of http://shop/?a=1 fails, as seen by perfmon:10737, '
