@@ -26,7 +26,9 @@ check: .venv/.dev ## Format, lint, strict types, drift of generated files
 	$(BIN)/mypy
 	$(BIN)/perfmon rules --check
 	$(BIN)/perfmon dashboards --check
-	$(BIN)/perfmon check deploy/run.yml deploy/perfmon.yml deploy/examples/perfmon.yml
+	$(BIN)/python -m perfmon.provision.metrics_page --check
+	$(BIN)/perfmon check deploy/run.yml
+	$(BIN)/perfmon check deploy/perfmon.yml
 
 format: .venv/.dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format $(SOURCES)
@@ -35,6 +37,7 @@ format: .venv/.dev ## Let ruff rewrite what it can
 generate: .venv/.dev ## Write rules/, dashboards/ and docs/metrics.md anew
 	$(BIN)/perfmon rules
 	$(BIN)/perfmon dashboards
+	$(BIN)/python -m perfmon.provision.metrics_page
 
 bench: .venv/.dev servers ## The short benchmarks, each with its rival; long ones are run by hand (docs/benchmarks.md)
 	$(BIN)/python benchmarks/scrape_cost.py
