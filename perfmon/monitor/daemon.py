@@ -8,7 +8,6 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
@@ -31,7 +30,9 @@ from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import Minute, Series
 from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import MinuteRow, Store
+from perfmon.monitor.threads import in_thread
 from perfmon.network import Network
+from perfmon.units import format_duration
 
 __all__ = ["Daemon", "run"]
 
@@ -40,7 +41,7 @@ KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
 HOUR_S = 3600.0
-SAMPLER_THREADS = 4
+HANGS_S = 10.0  # a reading that takes longer is said to hang
 
 _METRICS = ("failed", "duration", *(f"duration:{phase}" for phase in PHASES))
 
@@ -104,7 +105,6 @@ class Daemon:
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
         self._minutes: list[MinuteRow] = []
-        self._threads = ThreadPoolExecutor(SAMPLER_THREADS, thread_name_prefix="perfmon-sampler")
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[list[str]]] = set()
 
@@ -162,7 +162,6 @@ class Daemon:
         self._keep_minutes()
         left = self.notifier.stop(STOP_S)
         saved = self._store.close(STOP_S)
-        self._threads.shutdown(wait=False, cancel_futures=True)
         if left:
             _log.warning("notifications are left for the next start", count=left)
         if not saved:
@@ -270,11 +269,19 @@ class Daemon:
             self.observe(check, measurement)
 
     async def _sample(self, sampler: Sampler, reader: measure.Reader) -> None:
-        loop = asyncio.get_running_loop()
-        reading = await loop.run_in_executor(
-            self._threads, partial(measure.sample, sampler, reader, clock=self.clock, on_defect=self.defect)
+        began = self.clock.monotonic()
+        coming = in_thread(
+            partial(measure.sample, sampler, reader, clock=self.clock, on_defect=self.defect),
+            name=f"perfmon-sampler-{sampler.name}",
         )
-        if self._samplers.get(sampler.key) is sampler:
+        if not (await asyncio.wait({coming}, timeout=HANGS_S))[0]:
+            # Its time is counted when it comes back, if it does; until then it is not started again.
+            hangs = f"hangs: it has not come back for {format_duration(HANGS_S)}"
+            self._take_in(sampler, Reading(sampler=sampler, at=began, duration_s=0.0, samples=(), error=hangs))
+        self._take_in(sampler, await coming)
+
+    def _take_in(self, sampler: Sampler, reading: Reading) -> None:
+        if self._samplers.get(sampler.key) is sampler:  # not one that a reload has taken away meanwhile
             self.observe_reading(sampler, reading)
 
     def observe(self, check: Check, measurement: Measurement) -> None:

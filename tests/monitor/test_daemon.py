@@ -72,6 +72,27 @@ def test_it_ends_cleanly_on_sigterm_while_probes_hang(tmp_path):
             listener.wait()
 
 
+def test_a_sampler_that_hangs_is_said_and_holds_up_neither_the_others_nor_the_end(file, tmp_path):
+    """Reading a named pipe that nobody writes to never ends, as with a network filesystem whose server is gone."""
+    hanging = [tmp_path / name for name in "abcde"]
+    for folder in hanging:
+        folder.mkdir()
+        os.mkfifo(folder / "stat")
+    file.write_text(
+        "samplers:\n"
+        + "".join(f"  - {{name: {one.name}, interval: 200ms, host: {{procfs: '{one}'}}}}\n" for one in hanging)
+        + "  - {name: z, interval: 200ms, host: {}}\n"
+        + "state: {path: ''}\n"
+    )
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: daemon.metric("perfmon_sampler_runs_total", sampler="z", result="success"), "one is read")
+        eventually(lambda: daemon.metric("perfmon_sampler_success", sampler="e") == 0.0, "another one hangs")
+        said = {one["sampler"]: one["last"]["error"] for one in daemon.targets()["samplers"]}
+
+        assert dict.fromkeys("abcde", "hangs: it has not come back for 10s") | {"z": ""} == said
+        assert 0 == daemon.stop()
+
+
 def test_a_failing_target_pages_once_and_resolves_once(shop, pager, file, tmp_path):
     file.write_text(config(shop, pager))
     with perfmon(tmp_path, f"--config.file={file}") as daemon:
