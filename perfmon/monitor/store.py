@@ -6,19 +6,21 @@ alerts: they are last-write-wins by identity, so what waits is never more than t
 bound, then the oldest are dropped and counted. Instants are monotonic here and Unix time in the file.
 """
 
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 from msgspec.structs import replace
 
 from perfmon.clock import Clock, from_wall, to_wall
+from perfmon.errors import UsageError
 from perfmon.model import Alert
 from perfmon.receivers import Notice, fingerprint
 
@@ -51,10 +53,13 @@ class Store:
         on_error: Callable[[], None] = lambda: None,
         on_lost: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """Open or create the file. One that cannot be used is no exception: it is logged, and tried again."""
+        """Open or create the file. One that cannot be used is no exception: it is logged, and tried again.
+
+        One that another perfmon uses is a UsageError: either would take the other's alerts for its own and end them.
+        """
         self._on_error = on_error
         self._on_lost = on_lost
-        self._log = structlog.get_logger("perfmon.store").bind(path=str(path))
+        self._log = structlog.get_logger("perfmon.store", path=str(path))  # not bound: a reload may change the format
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
         self._walls = _Walls(clock)
         self._kept: dict[_Key, bytes] = {}  # alerts and outbox, as they are
@@ -172,6 +177,8 @@ class Store:
         try:
             file.connect()
             self._kept, alive_at = file.load()
+        except _Taken as error:
+            raise UsageError(f"{error}: give each its own (--state.path)") from None
         except (sqlite3.Error, OSError) as error:
             self._fail(error, {})
             return
@@ -219,7 +226,7 @@ class Store:
             self._save(self._file, batch)
             for receipt in receipts:
                 receipt.set()
-        self._file.close()
+        self._file.leave()
 
     def _due(self) -> bool:
         return self._closing or (not self._failing and bool(self._unsaved or self._minutes))
@@ -305,6 +312,10 @@ def _shift(alert: Alert, clock: Callable[[float], float]) -> Alert:
     return replace(alert, **times)
 
 
+class _Taken(OSError):
+    """The file is another perfmon's."""
+
+
 class _File:
     """The SQLite file: opened, migrated, set aside when it is none. Raises sqlite3.Error and OSError."""
 
@@ -313,11 +324,15 @@ class _File:
         self._clock = clock
         self._log = log
         self._db: sqlite3.Connection | None = None
+        self._claim: IO[str] | None = None
 
     def connect(self) -> bool:
         """Make sure that the file is open; True when it is a new one. A corrupt one is set aside."""
         if self._db is not None:
             return False
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._claim is None:
+            self._claim = _claimed(self._path)
         try:
             return self._begin()
         except sqlite3.Error as error:
@@ -362,6 +377,13 @@ class _File:
             self._db.close()
             self._db = None
 
+    def leave(self) -> None:
+        """Close the file, and let another perfmon have it."""
+        self.close()
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
     def _begin(self) -> bool:
         db = None
         try:
@@ -376,7 +398,6 @@ class _File:
         return fresh
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -397,6 +418,22 @@ class _File:
             if part.exists():
                 part.rename(f"{aside}{suffix}")
         self._log.error("state file is corrupt, it was set aside and a new one begun", error=str(error), aside=aside)
+
+
+def _claimed(path: Path) -> IO[str]:
+    """A lock for as long as it is open, and the process lives; `_Taken` when another perfmon has it.
+
+    On a file beside it: SQLite holds its own locks on the state file, and loses them when that is closed once more.
+    """
+    claim = Path(f"{path}-lock").open("w")  # noqa: SIM115 - open for as long as it is claimed
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        raise _Taken(f'the state file "{path}" is in use by another perfmon') from None
+    except OSError:
+        pass  # a filesystem without locks: nothing can be told there
+    return claim
 
 
 # What brings a file from version n to n + 1; only ever added to.

@@ -216,6 +216,25 @@ def test_a_taken_port_is_an_error_and_no_traceback(shop, tmp_path):
     assert f"perfmon: cannot listen on 127.0.0.1:{daemon.port}: address already in use\n" == second.stderr
 
 
+def test_a_second_daemon_on_one_state_file_is_refused_and_touches_nothing(shop, pager, file, tmp_path):
+    """It would take the alerts of the first for those of its former life, and tell that they are over."""
+    file.write_text(config(shop, pager))
+    shop.status = 503
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: len(statuses(pager)) >= 2, "both targets page")
+        second = subprocess.run(
+            [sys.executable, "-m", "perfmon", "serve", "http://x/", "--state.path=state.sqlite3",
+             f"--web.listen-address=127.0.0.1:{free_port()}"],
+            capture_output=True, text=True, timeout=20, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        eventually(lambda: daemon.metric("perfmon_notifications_queued", receiver="pager") == 0, "all is sent")
+
+    assert 104 == second.returncode
+    words = 'the state file "state.sqlite3" is in use by another perfmon: give each its own (--state.path)'
+    assert f"perfmon: {words}\n" == second.stderr
+    assert {("firing", "a"): 1, ("firing", "b"): 1} == counted(pager)
+
+
 @pytest.mark.parametrize("arguments", [[], ["http://x/", "--config.file=perfmon.yml"], ["--config.file=missing.yml"]])
 def test_wrong_usage_ends_with_a_sentence(arguments, tmp_path):
     ended = subprocess.run(

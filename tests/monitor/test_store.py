@@ -11,6 +11,7 @@ from listener import eventually
 from structlog.testing import capture_logs
 
 from perfmon.clock import ManualClock
+from perfmon.errors import UsageError
 from perfmon.model import Alert, Verdict
 from perfmon.monitor import store as store_module
 from perfmon.monitor.store import MinuteRow, Store
@@ -70,11 +71,11 @@ def minutes(count, start=1_800_000_000.0):
 
 
 def test_alerts_come_back_with_monotonic_instants_of_the_new_life(path, open_store):
-    open_store(path).put_alerts([FIRING])
-    open_store(path)  # closes nothing: the file is shared as after a crash
+    store = open_store(path)
+    store.put_alerts([FIRING])
+    store.close()
 
     later = ManualClock(monotonic=50.0, wall=1_800_000_100.0)
-    eventually(lambda: rows(path, "SELECT 1 FROM alerts"))
     [alert] = open_store(path, clock=later).alerts()
 
     assert (FIRING.labels, FIRING.state, FIRING.verdict) == (alert.labels, alert.state, alert.verdict)
@@ -148,20 +149,20 @@ def test_minutes_come_back_in_order_and_old_ones_are_dropped(path, open_store):
     store.put_minutes([MinuteRow("shop/x", 1_800_000_000.0, [99])])
     store.close()
 
-    assert [[99], [10, 1, 0.25, None]] == [row.values for row in open_store(path).minutes(1_800_000_000.0)][:2]
-    assert minutes(3)[2:] == open_store(path).minutes(1_800_000_120.0)
-
     clock.advance(7_260)
     store = open_store(path, clock=clock)
+    assert [[99], [10, 1, 0.25, None]] == [row.values for row in store.minutes(1_800_000_000.0)][:2]
+    assert minutes(3)[2:] == store.minutes(1_800_000_120.0)
+
     store.put_minutes([MinuteRow("new", clock.wall(), [1])])
     store.close()
     assert [1_800_000_060.0, 1_800_000_120.0] == [row.start for row in store.minutes(0)][:2]
 
 
 def test_it_says_how_long_nobody_watched(path, open_store):
-    assert open_store(path).unwatched_s() == 0.0
     clock = ManualClock()
     store = open_store(path, clock=clock)
+    assert store.unwatched_s() == 0.0
     clock.advance(10)
     store.close()
     clock.advance(33)
@@ -219,6 +220,16 @@ def test_a_file_that_goes_corrupt_while_it_is_open_is_begun_anew_with_all_that_h
     reopened = open_store(path)
     assert [FIRING.labels] == [alert.labels for alert in reopened.alerts()]
     assert {"pager": [NOTICE]} == reopened.outbox()
+
+
+def test_a_file_that_another_perfmon_uses_is_refused_until_that_has_ended(path, open_store):
+    first = open_store(path)
+    with pytest.raises(UsageError, match=r'perfmon\.sqlite3" is in use by another perfmon'):
+        Store(path, clock=ManualClock())
+    first.put_alerts([FIRING])
+    first.close()
+
+    assert ["Down"] == [alert.rule for alert in open_store(path).alerts()]
 
 
 def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
