@@ -81,6 +81,7 @@ class Daemon:
         self.started_at = clock.monotonic()
         self.watching = False
         self._source = source
+        self._started_with = config
         self._store = Store(
             config.state.path,
             clock=clock,
@@ -180,23 +181,31 @@ class Daemon:
         async with self._reloading:
             try:
                 config = await asyncio.to_thread(self._source)
+                if not self.watching:  # the end has begun meanwhile, and the parts belong to `_end`
+                    return self._not_taken(["perfmon is stopping"])
                 self._apply(config)
             except PerfmonError as error:
-                problems = str(error).splitlines()
-                _log.error("config not taken", problems=problems)
-                self._note_reload(success=False)
-                return problems
+                return self._not_taken(str(error).splitlines())
+            except Exception as error:  # noqa: BLE001 - the old config goes on
+                self.defect("reload", error)
+                return self._not_taken(["this is a defect of perfmon's own; its log says more"])
             self.runs.schedule.realign()
             self._note_reload(success=True)
             _log.info("config taken", **self._size())
             return []
 
+    def _not_taken(self, problems: list[str]) -> list[str]:
+        _log.error("config not taken", problems=problems)
+        self._note_reload(success=False)
+        return problems
+
     def _apply(self, config: Config) -> None:
         """Go over to a config. What did not change keeps its phase, its counters and its alerts."""
         now = self.clock.monotonic()
-        self._say_what_needs_a_restart(config)
         checks = {check.key: check for check in config.checks}
         samplers = {sampler.key: sampler for sampler in config.samplers}
+        # A reader may fail to open. So it comes before any change: a config is taken as a whole or not at all.
+        readers = {key: _opened(new, self.clock) for key, new in samplers.items() if self._samplers.get(key) != new}
         for key in [key for key in (*self._checks, *self._samplers) if key not in checks and key not in samplers]:
             self._forget(key, now)
         self.rules.replace(config.rules, now)
@@ -204,11 +213,13 @@ class Daemon:
         for key, check in checks.items():
             if self._checks.get(key) != check:
                 self._watch_check(check, now)
-        for key, sampler in samplers.items():
-            if self._samplers.get(key) != sampler:
-                self._watch_sampler(sampler)
+        for key, reader in readers.items():
+            self._watch_sampler(samplers[key], reader, now)
         self.runs.in_flight_limit = config.limits.in_flight
+        if config.log != self.config.log:
+            logs.configure(level=config.log.level, form=config.log.format)
         self.config = config
+        self._say_what_waits_for_a_restart()
 
     def _watch_check(self, check: Check, now: float) -> None:
         former = self._checks.get(check.key)
@@ -219,12 +230,11 @@ class Daemon:
         self.rules.add(check.key, check.labels, _METRICS, interval_s=check.interval_s, now=now)
         self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True)
 
-    def _watch_sampler(self, sampler: Sampler) -> None:
+    def _watch_sampler(self, sampler: Sampler, reader: measure.Reader, now: float) -> None:
         if sampler.key in self._samplers:
-            self._forget(sampler.key, self.clock.monotonic())
+            self._forget(sampler.key, now)
         self._samplers[sampler.key] = sampler
         self.series.add_sampler(sampler)
-        reader = kinds.load("samplers", sampler.kind).open(sampler.config, self.clock)
         self.runs.add(sampler.key, sampler.interval_s, partial(self._sample, sampler, reader))
 
     def _forget(self, key: str, now: float) -> None:
@@ -235,16 +245,16 @@ class Daemon:
         for series in self.series.remove(key):
             self.rules.remove(series, now)
 
-    def _say_what_needs_a_restart(self, config: Config) -> None:
-        for name in ("listen",):
-            if getattr(config.web, name) != getattr(self.config.web, name):
-                _log.warning("takes effect at the next start", setting=f"web.{name}")
-        if config.state != self.config.state:
-            _log.warning("takes effect at the next start", setting="state.path")
-        if config.limits.series != self.config.limits.series:
-            _log.warning("takes effect at the next start", setting="limits.series")
-        if config.log != self.config.log:
-            logs.configure(level=config.log.level, form=config.log.format)
+    def _say_what_waits_for_a_restart(self) -> None:
+        started, now = self._started_with, self.config
+        settings = {
+            "web.listen": (started.web.listen, now.web.listen),
+            "state.path": (started.state.path, now.state.path),
+            "limits.series": (started.limits.series, now.limits.series),
+        }
+        for setting, (runs, wanted) in settings.items():
+            if runs != wanted:
+                _log.warning("takes effect at the next start", setting=setting)
 
     def _note_reload(self, *, success: bool) -> None:
         self.instruments.reload_successful.set(success)
@@ -348,6 +358,11 @@ class Daemon:
         """Count and log an error of our own; what it spoilt is one run, one rule or one answer."""
         self.instruments.defects.labels(where.partition(" ")[0]).inc()
         _log.error("defect", where=where, exc_info=error)
+
+
+def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
+    reader: measure.Reader = kinds.load("samplers", sampler.kind).open(sampler.config, clock)
+    return reader
 
 
 def page_url(config: Config) -> str:
