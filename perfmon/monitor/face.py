@@ -51,10 +51,10 @@ class Face:
         """Networks whose clients may use `/probe`."""
         return self._parts.config().web.probe_allow
 
-    def targets(self, minutes: int) -> dict[str, Any]:
+    async def targets(self, minutes: int) -> dict[str, Any]:
         """The answer of `/api/v1/targets`."""
         parts = self._parts
-        return status.targets(parts.series, parts.clock, started_at=parts.started_at, minutes=minutes)
+        return await status.targets(parts.series, parts.clock, started_at=parts.started_at, minutes=minutes)
 
     def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""

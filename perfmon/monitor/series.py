@@ -192,7 +192,7 @@ class CheckSeries:
 
         Computed once a minute when there are many, since the page asks every two seconds for all checks.
         """
-        runs = sum(self._run_total[slot] for slot in range(MINUTES) if self._numbers[slot] > minute - MINUTES)
+        runs, _ = self.totals(minute)
         count = min(runs, self._hour_count, len(self._hour))
         stamp = self.runs if count <= _MINUTE_S else minute
         if self._quantiles[0] != stamp:
@@ -201,10 +201,15 @@ class CheckSeries:
             self._quantiles = (stamp, values)
         return self._quantiles[1]
 
-    def history(self, minute: int) -> list[Minute]:
-        """The sixty minutes up to the one given, oldest first; minutes without a run have runs 0."""
+    def totals(self, minute: int) -> tuple[int, int]:
+        """Runs and failures of the sixty minutes up to the one given."""
+        slots = [slot for slot, number in enumerate(self._numbers) if minute - MINUTES < number <= minute]
+        return sum(map(self._run_total.__getitem__, slots)), sum(map(self._run_failures.__getitem__, slots))
+
+    def history(self, minute: int, count: int = MINUTES) -> list[Minute]:
+        """As many minutes up to the one given, oldest first, sixty at most; minutes without a run have runs 0."""
         self._summarise()
-        return [self._minute_of(number) for number in range(minute - MINUTES + 1, minute + 1)]
+        return [self._minute_of(number) for number in range(minute - count + 1, minute + 1)]
 
     def restore(self, minutes: Iterable[Minute]) -> None:
         """Put back minutes that a former life of the daemon wrote down; the hour's durations are not among them."""

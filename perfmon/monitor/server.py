@@ -40,7 +40,7 @@ class View(Protocol):
         """Networks whose clients may use `/probe`; asked at each request, so that a reload is heeded."""
         ...
 
-    def targets(self, minutes: int) -> Json:
+    async def targets(self, minutes: int) -> Json:
         """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
         ...
 
@@ -184,7 +184,7 @@ async def _targets(request: Request) -> Response:
     text = _parameter(request, "minutes") or "60"
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 60):
         return _words(400, f'parameter "minutes" must be 1 to 60, not {json.dumps(text[:20])}')
-    return _json(_view(request).targets(int(text)))
+    return _json(await _view(request).targets(int(text)))
 
 
 async def _alerts(request: Request) -> Response:

@@ -207,7 +207,8 @@ log: {{level: debug}}
 def test_a_taken_port_is_an_error_and_no_traceback(shop, tmp_path):
     with perfmon(tmp_path, f"{shop.url}/") as daemon:
         second = subprocess.run(
-            [sys.executable, "-m", "perfmon", "serve", "x:1", f"--web.listen-address=127.0.0.1:{daemon.port}"],
+            [sys.executable, "-m", "perfmon", "serve", "x:1", "--state.path=",
+             f"--web.listen-address=127.0.0.1:{daemon.port}"],
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
 

@@ -19,8 +19,8 @@ class WatchedView(FakeView):
         self.samplers = list(samplers)
         self.known_alerts = list(alerts)
 
-    def targets(self, minutes):
-        super().targets(minutes)
+    async def targets(self, minutes):
+        await super().targets(minutes)
         return {
             "now": time.time(),
             "version": "0.1.0",

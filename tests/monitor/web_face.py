@@ -28,7 +28,7 @@ class FakeView:
         self.cancelled_at = None
         self.error = None
 
-    def targets(self, minutes):
+    async def targets(self, minutes):
         self.asked_minutes.append(minutes)
         return {"now": 1.5, "version": "1", "started_at": 1.0, "probes": [], "samplers": []}
 
