@@ -57,11 +57,8 @@ class Series:
             self.checks[check.key] = CheckSeries(check, since=self._clock.monotonic())
 
     def add_sampler(self, sampler: Sampler) -> None:
-        """Begin to expect a sampler; one that is known already keeps its past."""
-        if sampler.key in self.samplers:
-            self.samplers[sampler.key].sampler = sampler
-        else:
-            self.samplers[sampler.key] = SamplerSeries(sampler)
+        """Begin to expect a sampler that is not known yet."""
+        self.samplers[sampler.key] = SamplerSeries(sampler)
 
     def remove(self, key: str) -> list[str]:
         """Forget a check or a sampler; answers with the keys of the series that went with it."""
@@ -93,8 +90,14 @@ class Series:
         return new
 
     def forget_silent(self, before: float) -> list[str]:
-        """Forget samples without a value since `before` (a disk taken out); answers with their keys."""
-        silent = [series for series in self._samples.values() if series.last_at is not None and series.last_at < before]
+        """Forget samples without a value since `before` (a disk taken out); answers with their keys.
+
+        Not while their sampler reads nothing at all: then nobody knows whether they are gone, and an alert that says
+        so must not be resolved for it.
+        """
+        reading = [sampler for sampler in self.samplers.values() if sampler.last is not None and sampler.last.samples]
+        known = [series for sampler in reading for series in sampler.series.values()]
+        silent = [series for series in known if series.last_at is not None and series.last_at < before]
         for series in silent:
             del self.samplers[series.sampler.key].series[series.key]
             del self._samples[series.key]

@@ -234,6 +234,16 @@ def test_a_series_that_is_silent_for_long_is_forgotten(series, clock):
     assert [sample_key(SAMPLER, stays)] == series.remove(SAMPLER.key)
 
 
+def test_a_series_of_a_sampler_that_reads_nothing_is_not_forgotten(series, clock):
+    """Otherwise an alert on its silence would be resolved after an hour of silence."""
+    series.add_sampler(SAMPLER)
+    read(series, clock, Sample(name=RSS, value=1.0, labels={"group": "shop"}))
+    clock.advance(4000.0)
+    read(series, clock, error="hangs")
+
+    assert [] == series.forget_silent(clock.monotonic() - 3600.0)
+
+
 def test_an_unknown_series_has_no_window(series, clock):
     with pytest.raises(KeyError):
         series.window("nobody", "failed", 60.0, clock.monotonic())
