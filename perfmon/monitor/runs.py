@@ -26,7 +26,7 @@ class Entry:
 
 
 class Runs:
-    """Belongs to the event loop it is started in; `async with` ends what still runs when it is left."""
+    """Belongs to the event loop it is started in; `stop` ends what still runs."""
 
     def __init__(self, clock: Clock, instruments: Instruments, *, in_flight_limit: int) -> None:
         self.in_flight_limit = in_flight_limit

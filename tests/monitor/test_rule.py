@@ -176,7 +176,7 @@ def test_a_series_that_is_silent_is_judged_by_the_sweep():
 
 def test_a_sweep_leaves_alone_what_has_just_been_judged_and_has_a_bound():
     world = World(down())
-    for number in range(600):
+    for number in range(150):
         world.add(str(number))
     world.clock.advance(14)
     world.rules.sweep(world.now)
@@ -184,9 +184,9 @@ def test_a_sweep_leaves_alone_what_has_just_been_judged_and_has_a_bound():
 
     world.clock.advance(1)
     world.rules.sweep(world.now)
-    assert 500 == world.rules.evaluations["Down"]
+    assert 100 == world.rules.evaluations["Down"]
     world.rules.sweep(world.now)
-    assert 600 == world.rules.evaluations["Down"]
+    assert 150 == world.rules.evaluations["Down"]
 
 
 def test_a_series_that_goes_resolves_its_alerts_and_takes_them_along():
