@@ -1,6 +1,8 @@
 """The console script: finds the commands, and alone prints errors and picks the exit code."""
 
 import ast
+import errno
+import io
 import os
 import sys
 import traceback
@@ -17,17 +19,16 @@ __all__ = ["main"]
 _EPILOG = """\b
 Exit codes:
     0  fine
-   97  invalid run: the generator was the limit, not the target
-   98  regression against the baseline
-   99  a threshold, a gate or a probe failed
+    1  a defect of perfmon's own; also what --check or healthcheck found wrong
+   99  a probe failed
   104  bad configuration or usage
   105  interrupted
-    1  a defect of perfmon's own
 """
 
 
 def main() -> None:
     """Run the command line and exit with the code that the outcome deserves."""
+    _settle_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -43,15 +44,23 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`perfmon rules | head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # What click and rich make of a broken pipe: the reader went away (`perfmon probe --count 9 ... | head -1`).
         return EXIT_FINE
-    except Exception:  # noqa: BLE001 - the last line of defence
-        traceback.print_exc()
-        click.echo("perfmon: this is a defect of perfmon's own; please report it with the lines above", err=True)
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        _print_defect(error)
         return EXIT_DEFECT
     return outcome if isinstance(outcome, int) else EXIT_FINE
+
+
+def _settle_streams() -> None:
+    """Make stdin, stdout and stderr what the commands take them for."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Closed (`perfmon probe ... >&-`): a socket would get the number, and libuv aborts when it closes it.
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # bars and foreign names, where the locale has no letters for them
 
 
 class _Commands(click.Group):
@@ -109,3 +118,11 @@ def _print_error(error: PerfmonError) -> None:
     lines = str(error).splitlines() or [type(error).__name__]
     for line in lines:
         click.echo(f"perfmon: {line}", err=True)
+
+
+def _print_defect(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        click.echo("perfmon: no space left on device", err=True)  # nobody's defect, and what was written is not all
+        return
+    traceback.print_exc()
+    click.echo("perfmon: this is a defect of perfmon's own; please report it with the lines above", err=True)

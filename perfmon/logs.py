@@ -1,8 +1,10 @@
 """Logging: structlog events with fields, one line per change of state, to stderr."""
 
+import contextlib
+import io
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -16,6 +18,7 @@ _LIBRARIES_LEVEL = logging.WARNING
 
 def configure(*, level: Literal["debug", "info", "warning", "error"], form: Literal["console", "json"]) -> None:
     """Send everything to stderr, as lines for a person or as JSON, one object a line."""
+    stderr = cast("TextIO", _Unfailing())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -38,13 +41,26 @@ def configure(*, level: Literal["debug", "info", "warning", "error"], form: Lite
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stderr),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_record, *last])
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=_LIBRARIES_LEVEL, force=True)
+
+
+class _Unfailing(io.TextIOBase):
+    """stderr, where a line can be lost: its reader may go away, its disk may fill up, and the watching goes on."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):  # there is nobody left to tell
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):  # as above
+            sys.stderr.flush()
 
 
 def _without_record(
