@@ -1,4 +1,4 @@
-"""The console script where its streams are not what they should be."""
+"""The console script where its streams are not what they should be, and where what it is told makes no sense."""
 
 import os
 import signal
@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from servers import unused_port
+
+from perfmon.cli import run
 
 PERFMON = (sys.executable, "-m", "perfmon")
 
@@ -60,3 +62,20 @@ def test_letters_that_the_terminal_does_not_have_are_replaced():
 
     assert (99, "") == (code, err)
     assert "connect    ??????" in out
+
+
+# ---------------------------------------------------------------- what makes no sense
+
+
+@pytest.mark.parametrize(("command", "file"), [("rules", "perfmon.rules.yml"), ("dashboards", "fleet.json")])
+def test_a_folder_where_nothing_can_be_written_or_read_is_said(command, file, tmp_path, capsys):
+    (tmp_path / file).mkdir()
+    assert 104 == run([command, "--out", str(tmp_path)])
+    assert f"{file}: cannot be written: is a directory; see --out" in capsys.readouterr().err
+    assert 104 == run([command, "--out", str(tmp_path), "--check"])
+    assert f"{file}: cannot be read: is a directory; see --out" in capsys.readouterr().err
+
+
+def test_a_simulator_that_is_not_there_is_answered_with_the_nearest(capsys):
+    assert 104 == run(["simulate", "shpo"])
+    assert 'no such simulator: unknown "shpo", did you mean "shop"?' in capsys.readouterr().err

@@ -26,7 +26,8 @@ def command(out: Path, check: bool, runbooks_url: str, grafana_url: str) -> int:
 
     \b
     Examples:
-      perfmon rules --out /etc/prometheus/rules --grafana-url https://grafana.example
+      perfmon rules --out /etc/prometheus/rules
+      perfmon rules --grafana-url https://grafana.example
       perfmon rules --check
     """
     files = {out / "perfmon.rules.yml": document(Links(runbooks=runbooks_url, grafana=grafana_url.rstrip("/")))}

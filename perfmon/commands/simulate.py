@@ -19,8 +19,10 @@ class _Simulators(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(kinds.names("simulators"))
 
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        return _command(name) if name in kinds.names("simulators") else None
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        if name not in kinds.names("simulators"):
+            raise click.UsageError(f"no such simulator: {kinds.unknown(name, kinds.names('simulators'))}", context)
+        return _command(name)
 
 
 @click.group(cls=_Simulators)
@@ -40,7 +42,7 @@ def _command(name: str) -> click.Command:
     def run(host: str, port: int, **settings: Any) -> None:
         _serve(name, simulator, simulator.Config(**settings), host, port)
 
-    return click.Command(name, callback=run, help=summary, params=_options(simulator))
+    return click.Command(name, callback=run, help=summary, short_help=summary, params=_options(simulator))
 
 
 def _serve(name: str, simulator: ModuleType, config: object, host: str, port: int) -> None:
@@ -61,7 +63,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while")[0]  # the rest is the address once more
+        why = (error.strerror or str(error)).partition(" (while")[0].lower()  # the rest is the address once more
         raise UsageError(f'cannot listen on "{host}", port {port}: {why}; see --port') from error
 
 
