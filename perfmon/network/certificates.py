@@ -6,7 +6,7 @@ handshake only, since the library is heavy.
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,6 +59,13 @@ def read_chain(pems: tuple[str, ...], trusted: str) -> Chain | None:
     chain = [certificate for pem in pems if (certificate := _read(pem.encode())) is not None]
     if len(chain) < len(pems):
         return None
+    try:
+        return _facts(chain, trusted)
+    except ValueError:  # parts are parsed when they are asked for, and OpenSSL is more forgiving
+        return None
+
+
+def _facts(chain: Sequence[x509.Certificate], trusted: str) -> Chain:
     leaf = _leaf(chain[0])
     facts = {
         "probe_ssl_earliest_cert_expiry": min(_expiry(certificate) for certificate in chain),
@@ -147,5 +154,8 @@ def _addresses(certificate: x509.Certificate) -> list[str]:
 def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (*_UNREADABLE, ValueError):
         return None
+
+
+_UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)

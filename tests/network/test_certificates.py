@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from perfmon.network.certificates import read_chain
 
@@ -15,7 +15,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROOT_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def certificate(subject, issuer, *, days, key=None, serial=None, names=()):
+def certificate(subject, issuer, *, days, key=None, serial=None, names=(), extension=None):
     name = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, issuer)]
     builder = (
         x509.CertificateBuilder()
@@ -30,6 +30,8 @@ def certificate(subject, issuer, *, days, key=None, serial=None, names=()):
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
         )
+    if extension:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(ROOT_KEY, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
@@ -109,6 +111,15 @@ def test_names_are_as_blackbox_exporter_writes_them():
     assert 'subject="CN=le\\' in info
     assert 'subjectalternative="a.example,b.example"' in info
     assert ("a.example", "b.example") == chain.leaf.names
+
+
+def test_names_that_cannot_be_read_hide_nothing_else():
+    """An address of three bytes: OpenSSL takes the certificate all the same."""
+    three_bytes = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05\x87\x03\x01\x02\x03")
+    chain = read_chain((certificate("leaf", "root", days=1, extension=three_bytes),), "")
+
+    assert () == chain.leaf.names
+    assert in_days(1) == chain.facts["probe_ssl_earliest_cert_expiry"]
 
 
 def test_what_is_no_certificate_has_no_facts():
