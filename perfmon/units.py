@@ -124,6 +124,14 @@ def quoted(raw: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"
 
 
+def printable(text: str) -> str:
+    """A text of foreign origin for a terminal: control characters as escapes, so that they command nothing."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not tab and newline
+
+
 # ---------------------------------------------------------------- reading
 
 # Decimal keeps 0.1 s and 100 ms the same number: in binary floats 3 * 0.1 is not 0.3.

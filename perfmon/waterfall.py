@@ -13,7 +13,7 @@ from rich.text import Text
 from perfmon.clock import iso
 from perfmon.model import Failure, Measurement
 from perfmon.stats import mean, quantile
-from perfmon.units import format_bytes, format_duration
+from perfmon.units import format_bytes, format_duration, printable
 
 __all__ = ["explain", "line", "sum_up"]
 
@@ -27,7 +27,7 @@ def explain(console: Console, measurement: Measurement, wall: float) -> None:
     """The verdict, the phases one below the other, and what was seen; `wall` is the Unix time now."""
     console.print(_verdict(measurement))
     if measurement.failure is not None:
-        console.print(Padding(Text(measurement.failure.message, style="red"), (0, 2)))
+        console.print(Padding(Text(printable(measurement.failure.message), style="red"), (0, 2)))
     console.print()
     if measurement.phases:
         console.print(Padding(_waterfall(measurement), (0, 2)))
@@ -42,7 +42,7 @@ def line(number: int, count: int, measurement: Measurement) -> Text:
     text.append("ok  " if failure is None else "FAIL", style="green" if failure is None else "bold red")
     text.append(f"  {_duration(measurement.duration_s):>8}  ")
     if failure is not None:
-        return text.append(failure.message)
+        return text.append(printable(failure.message))
     longest = sorted(measurement.phases.items(), key=lambda item: -item[1])[:3]
     return text.append("  ".join(f"{phase} {_duration(seconds)}" for phase, seconds in longest), style="dim")
 
@@ -101,7 +101,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(width=10, style="dim")
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     return table
 
 

@@ -50,6 +50,17 @@ async def test_success_shows_phases_status_and_address():
     assert max(map(len, out.splitlines())) <= 80
 
 
+async def test_what_a_server_sends_commands_no_terminal():
+    evil = b"\x1b[2J\x1b]0;owned\x07\xc2\x9b31m"
+    named = answer(evil, status=404).replace(b"\r\n", b"\r\nX-Name: " + evil + b"\r\n", 1)
+    async with serve(http(named)) as port:
+        _, out, err = await perfmon_probe(f"http://127.0.0.1:{port}/", "--debug")
+
+    assert "\\x1b[2J" in out
+    assert "\\x1b[2J" in err
+    assert not {"\x1b", "\x07", "\x9b"} & set(out + err)
+
+
 async def test_a_refused_connection_is_said_in_words():
     port = unused_port()
     code, out, _ = await perfmon_probe(f"127.0.0.1:{port}")

@@ -12,7 +12,7 @@ from perfmon import kinds
 from perfmon.clock import Clock, SystemClock, to_wall
 from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_THRESHOLD, UsageError
 from perfmon.model import Measurement, Module, Target
-from perfmon.units import parse_duration
+from perfmon.units import format_duration, parse_duration, quoted, printable
 
 __all__ = ["command"]
 
@@ -22,11 +22,17 @@ class _Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, least_s: float = 0.0) -> None:
+        self.least_s = least_s
+
     def convert(self, value: object, _param: click.Parameter | None, _context: click.Context | None) -> float:
         try:
-            return parse_duration(value)
+            duration_s = parse_duration(value)
         except ValueError as error:
             self.fail(str(error))
+        if duration_s < self.least_s:
+            self.fail(f"expected at least {format_duration(self.least_s)}, got {quoted(str(value))}")
+        return duration_s
 
 
 @click.command("probe")
@@ -35,7 +41,7 @@ class _Duration(click.ParamType[float]):
 @click.option(
     "--config", "--config.file", "files", multiple=True, type=click.Path(), help="Where modules stand; repeatable."
 )
-@click.option("--timeout", "timeout_s", type=_Duration(), help="Instead of the module's.")
+@click.option("--timeout", "timeout_s", type=_Duration(least_s=0.001), help="Instead of the module's.")
 @click.option("--count", type=click.IntRange(min=1), default=1, help="How often to probe; more than once, sum it up.")
 @click.option("--interval", "interval_s", type=_Duration(), default=1.0, help="From start to start. [1s]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run on stdout, and nothing else.")
@@ -134,7 +140,7 @@ async def _probe(plan: Plan, seen: list[Measurement], tell: Callable[[int, Measu
             )
             seen.append(measurement)
             for line in measurement.lines:
-                click.echo(line, err=True)
+                click.echo(printable(line), err=True)
             tell(number + 1, measurement)
 
 
