@@ -32,6 +32,7 @@ from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
 from perfmon.model import Check, Module, Receiver, Rule, Sampler, Target
+from perfmon.network.address import shown
 from perfmon.selection import Selectable
 from perfmon.units import format_duration, quoted
 
@@ -247,7 +248,7 @@ def _check_address(place: Place, address: Any, module: Module) -> None:
     message = check_target(address, module.config) if check_target and address is not WRONG else None
     # The password itself would stand in the message.
     if message and not _password_in(address):
-        _blame_address(place, message if address in message else f"{quoted(address)}: {message}")
+        _blame_address(place, message if shown(address) in message else f"{shown(address)}: {message}")
 
 
 def _blame_address(place: Place, message: str) -> None:

@@ -1,14 +1,18 @@
 """Reads the addresses that people write and servers answer with: URLs and host:port."""
 
-from urllib.parse import quote, unquote, urlsplit
+import re
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
 from perfmon.units import quoted
 
-__all__ = ["Url", "bracketed", "parse_host_port", "parse_url"]
+__all__ = ["Url", "bracketed", "parse_host_port", "parse_name", "parse_url", "shown"]
 
 _PORTS = {"http": 80, "https": 443}
+_USER = re.compile(r"(^|//).*@", re.DOTALL)  # greedy: a password may hold what ends it elsewhere
+_NOT_IN_HOST = re.compile(r"""[\x00-\x20\x7f"#/<>?@\\^`{|}\[\]]""")
 
 
 class Url(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +37,15 @@ class Url(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_url(text: str) -> Url:
     """Read `https://user:password@host:port/path?query`; without a scheme it is http. ValueError with a sentence."""
-    parts = urlsplit(text if "://" in text else f"http://{text}")
+    parts = _split(text if "://" in text else f"http://{text}", text)
     if parts.scheme not in _PORTS:
-        raise ValueError(f"expected an http or https URL, got {quoted(text)}")
+        raise ValueError(f"expected an http or https URL, got {shown(text)}")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]|^`{}\\\"<>")
     return Url(
         scheme=parts.scheme,
         host=_host(parts.hostname, text),
-        port=_port(parts.port, text) if parts.port is not None else _PORTS[parts.scheme],
+        port=_port(parts, text) or _PORTS[parts.scheme],
         path=f"{path}?{query}" if parts.query else path,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
@@ -50,10 +54,20 @@ def parse_url(text: str) -> Url:
 
 def parse_host_port(text: str) -> tuple[str, int]:
     """Read `host:port` or `[::1]:port`. ValueError with a sentence."""
-    parts = urlsplit(f"//{text}")
-    if parts.port is None or parts.path or parts.query or parts.username is not None:
-        raise ValueError(f"expected host:port, got {quoted(text)}")
-    return _host(parts.hostname, text), _port(parts.port, text)
+    parts = _split(f"//{text}", text)
+    port = _port(parts, text)
+    if port is None or parts.path or parts.query or parts.username is not None:
+        raise ValueError(f"expected host:port, got {shown(text)}")
+    return _host(parts.hostname, text), port
+
+
+def parse_name(text: str) -> str:
+    """Read a host that stands alone: a name or an address, IPv6 with or without brackets. ValueError with a sentence."""
+    whole = text.startswith("[") and text.endswith("]")
+    host = _host((text[1:-1] if whole else text).lower(), text)
+    if ":" in host and not _is_ipv6(host):
+        raise ValueError(f"expected a host without a port, got {shown(text)}")
+    return host
 
 
 def bracketed(host: str) -> str:
@@ -61,15 +75,44 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def shown(text: str) -> str:
+    """An address in a message: quoted, without the user and the password that it may hold."""
+    return quoted(_USER.sub(r"\1", text))
+
+
+def _split(url: str, text: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its message may hold the password
+        raise ValueError(f"not a URL: {shown(text)}") from None
+
+
 def _host(host: str | None, text: str) -> str:
     if not host:
-        raise ValueError(f"no host in {quoted(text)}")
+        raise ValueError(f"no host in {shown(text)}")
+    if _NOT_IN_HOST.search(host):
+        raise ValueError(f"no host can be named as in {shown(text)}")
     if host.isascii():
         return host
-    return host.encode("idna").decode()
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"no host can be named as in {shown(text)}") from None
 
 
-def _port(port: int, text: str) -> int:
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _port(parts: SplitResult, text: str) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"expected a port of 1 to 65535 in {shown(text)}") from None
     if port == 0:
-        raise ValueError(f"port 0 in {quoted(text)} cannot be reached")
+        raise ValueError(f"port 0 in {shown(text)} cannot be reached")
     return port

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from perfmon.model import Failure
-from perfmon.network.address import Url, bracketed, parse_url
+from perfmon.network.address import Url, bracketed, parse_name, parse_url, shown
 from perfmon.network.curl_log import HARMLESS
 from perfmon.network.reach import Hop, reach
 from perfmon.network.resolve import Family
@@ -60,14 +60,15 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
     """The way to `address`; `hostname` is what Host and SNI say when they differ. ValueError when it is no URL."""
     url = parse_url(address)
-    name = hostname or url.host
-    if url.scheme == "https":
-        name = errand.tls.server_name or name
+    vhost = parse_name(hostname) if hostname else ""
+    name = vhost or url.host
+    if url.scheme == "https" and errand.tls.server_name:
+        name = parse_name(errand.tls.server_name)
     return _leg(
         errand,
         msgspec.structs.replace(url, host=name),
         host=url.host,
-        host_header=errand.host_header or hostname or url.authority,
+        host_header=errand.host_header or bracketed(vhost) or url.authority,
         method=errand.method,
         with_body=True,
         trusted=True,
@@ -76,7 +77,7 @@ def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
 
 async def follow(leg: Leg, errand: Errand, trace: Trace) -> Arrival:
     """Go from `leg` to the end, or to where the errand says to stop."""
-    cookies: Collection[str] = ()
+    cookies: Collection[bytes] = ()
     redirects = 0
     while True:
         response = await reach(leg.hop, trace, cookies=cookies)
@@ -109,6 +110,8 @@ def _broken(response: Response) -> bool:
 
 
 def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
+    if "://" not in response.location:  # `mailto:`, `javascript:`: libcurl makes every relative one absolute
+        raise ValueError(f"expected an http or https URL, got {shown(response.location)}")
     url = parse_url(response.location)
     same_host = url.host == leg.url.host
     same_port = url.port == leg.url.port

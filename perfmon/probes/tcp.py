@@ -8,7 +8,7 @@ import msgspec
 from perfmon.metrics import Family
 from perfmon.model import Failure, Target
 from perfmon.network import tls
-from perfmon.network.address import bracketed, parse_host_port
+from perfmon.network.address import bracketed, parse_host_port, parse_name
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
 from perfmon.network.transfer import Exchange, Request
@@ -55,9 +55,9 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
 def _hop(target: Target, config: Config) -> Hop | Failure:
     try:
         host, port = parse_host_port(target.address)
+        name = parse_name(config.tls_config.server_name or target.hostname or host)
     except ValueError as error:
         return Failure(reason="unreachable", phase="", message=str(error))
-    name = config.tls_config.server_name or target.hostname or host
     request = Request(
         url=f"{'https' if config.tls else 'http'}://{bracketed(name)}:{port}/",
         name=name,

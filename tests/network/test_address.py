@@ -1,12 +1,13 @@
 """Addresses as people write them."""
 
 import contextlib
+import traceback
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmon.network.address import parse_host_port, parse_url
+from perfmon.network.address import parse_host_port, parse_name, parse_url
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,31 @@ def test_what_is_no_host_and_port_is_refused_in_words(text):
     assert str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ftp://u:s3cret@h/", "http://u:s3cret@[::1/", "http://u:s3cret@h:99999/", "http://u:s3cret@h:x/",
+        "http://u:/s3cret@h/", "http://u:s3cret@e℀x/", "http://u:s3cret@/", "http://u:s3cret@h:0/", "http://:s3cret@é" + "é" * 70,
+        "u:s3cret@h:80", "u:s3cret@h", "http://u:s3cret@a b/", "u:s3c/ret@h:80",
+    ],
+)  # fmt: skip
+def test_no_message_tells_a_password(text):
+    for read in (parse_url, parse_host_port):
+        try:
+            read(text)
+        except ValueError as error:
+            assert "s3c" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("text", ["http://a b/", "http://a\x7fb/", "http://a%zz|b/", "http://a\\b/", "http://a{b/"])
+def test_what_no_host_can_be_called_is_refused(text):
+    with pytest.raises(ValueError, match="no host can be named"):
+        parse_url(text)
+
+
 @given(st.text(max_size=40))
 def test_no_text_breaks_the_readers(text):
     """Either it is read, or ValueError says why not; nothing else is ever raised."""
-    for read in (parse_url, parse_host_port):
+    for read in (parse_url, parse_host_port, parse_name):
         with contextlib.suppress(ValueError):
             read(text)

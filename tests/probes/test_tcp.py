@@ -29,7 +29,7 @@ async def test_c19_phases_are_there_and_add_up(network):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (":0", "no host"),
+        (":9", "no host"),
         ("127.0.0.1:0", "port 0"),
         ("127.0.0.1", "expected host:port"),
         ("http://127.0.0.1:80", "expected host:port"),
