@@ -11,7 +11,10 @@ import pycurl
 from perfmon.model import Failure, Phase, Reason
 from perfmon.units import format_bytes, format_duration
 
-__all__ = ["Fault", "blame"]
+__all__ = ["CUT_HEADER", "NOT_HTTP", "Fault", "blame"]
+
+NOT_HTTP = 8  # CURLE_WEIRD_SERVER_REPLY
+CUT_HEADER = "cut header"  # our own message, for E_PARTIAL_FILE
 
 Judgement = tuple[Reason, str]  # and the sentence
 
@@ -109,6 +112,8 @@ def _nothing(fault: Fault) -> Judgement:
 
 
 def _partial(fault: Fault) -> Judgement:
+    if fault.message == CUT_HEADER:
+        return "short_body", "connection closed before the header was complete"
     return "short_body", f"connection closed before the body was complete, after {fault.body_bytes} bytes"
 
 
@@ -147,7 +152,7 @@ _JUDGES: dict[int, Callable[[Fault], Judgement]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: _not_http,  # also said of HTTP/0.9
     pycurl.E_URL_MALFORMAT: _no_url,
     pycurl.E_COULDNT_CONNECT: _not_connected,
-    8: _not_http,  # CURLE_WEIRD_SERVER_REPLY
+    NOT_HTTP: _not_http,
     16: _stream,  # CURLE_HTTP2
     pycurl.E_PARTIAL_FILE: _partial,
     pycurl.E_WRITE_ERROR: _not_taken,

@@ -1,6 +1,7 @@
 """One easy handle of libcurl: configured for one request, run many times, read after each run."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,7 +38,7 @@ class Handle:
         "_body",
         "_body_bytes",
         "_has_cookies",
-        "_headers",
+        "_head",
         "_marks",
         "_request",
         "_runs",
@@ -59,7 +60,7 @@ class Handle:
         self._marks = _marks(request)
         self._body = bytearray()
         self._body_bytes = 0
-        self._headers: list[tuple[str, str]] = []
+        self._head = bytearray()
         self._too_large = False
         self._tls_version = ""
         self._address = ""
@@ -71,11 +72,11 @@ class Handle:
         if note is not None:
             self._talk(note)
 
-    def aim(self, address: str, timeout_s: float, cookies: Iterable[str]) -> None:
+    def aim(self, address: str, timeout_s: float, cookies: Iterable[bytes]) -> None:
         """Make ready for the next run. Options that stay as they are cost nothing."""
         self._body.clear()
         self._body_bytes = 0
-        self._headers.clear()
+        self._head.clear()
         self._too_large = False
         if address != self._address:
             self._address = address
@@ -95,20 +96,26 @@ class Handle:
         tls = self._request.tls is not None
         phases, last = self._phases(info)
         status = info(pycurl.RESPONSE_CODE)
-        location = info(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
+        content_length = int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0
+        if status and not code:
+            code, message = self._objection(content_length)
+        # Raw, since servers send what they like; what is no UTF-8 is no host that could be looked up.
+        location = self.curl.getinfo_raw(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
         body = bytes(self._body)
+        headers = tuple(_headers(bytes(self._head))) if self._request.keep_headers else ()
         self._body.clear()  # an idle handle holds no memory
+        self._head.clear()
         return Response(
             phases=phases,
             error=self._blame(code, message, phases, last) if code else None,
             status=status,
             http_version=_HTTP_VERSIONS.get(info(pycurl.INFO_HTTP_VERSION), 0.0) if status else 0.0,
-            content_length=int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0,
+            content_length=content_length,
             body_bytes=self._body_bytes,
             body=body,
-            headers=tuple(self._headers),
+            headers=headers,
             last_modified=info(pycurl.INFO_FILETIME),
-            location=location or "",
+            location=location.decode("utf-8", "replace") if location else "",
             cookies=self._new_cookies() if location else (),
             certificates=self._certificates() if tls else (),
             tls_version=self._tls_version if tls and not (code and last == "tls") else "",
@@ -148,8 +155,7 @@ class Handle:
             setopt(pycurl.CUSTOMREQUEST, request.method)
         if request.decode:
             setopt(pycurl.ACCEPT_ENCODING, request.decode)
-        if request.keep_headers:
-            setopt(pycurl.HEADERFUNCTION, self._take_header)
+        setopt(pycurl.HEADERFUNCTION, self._head.extend)
 
     def _configure_tls(self, tls: TlsConfig) -> None:
         setopt = self.curl.setopt
@@ -180,7 +186,7 @@ class Handle:
                 pycurl.SSLVERSION, _TLS_VERSIONS[low or "TLS12"][0] | (_TLS_VERSIONS[high][1] if high else 0)
             )
 
-    def _set_cookies(self, cookies: Iterable[str]) -> None:
+    def _set_cookies(self, cookies: Iterable[bytes]) -> None:
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forgets all
         for cookie in cookies:
             self.curl.setopt(pycurl.COOKIELIST, cookie)
@@ -219,14 +225,6 @@ class Handle:
             self._body += chunk[:room]
         return None  # all of it
 
-    def _take_header(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):
-            self._headers.clear()  # those of a 100 Continue before
-            return
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            self._headers.append((name.strip().lower(), value.strip()))
-
     def _take_version(self, kind: int, text: bytes) -> None:
         if kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):
             self._tls_version = text.split(None, 4)[3].decode()
@@ -254,8 +252,20 @@ class Handle:
         phases["transfer"] = max(0, total - before) / 1e6
         return phases, "transfer"
 
-    def _new_cookies(self) -> tuple[str, ...]:
-        cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST) or ())
+    def _objection(self, content_length: int) -> tuple[int, str]:
+        """What is wrong with an answer that libcurl takes for a good one, as its own codes have it; 0 = nothing.
+
+        It takes a connection that is closed within the header for the header's end, and a length that is too large a
+        number for none; RFC 9112 has either as an error (sections 8 and 6.3).
+        """
+        if not self._body_bytes and not _is_whole(self._head):
+            return pycurl.E_PARTIAL_FILE, blame.CUT_HEADER
+        if content_length < 0 and _LENGTH.search(self._head) and not _CODING.search(self._head):
+            return blame.NOT_HTTP, "the length of the body is no length"
+        return 0, ""
+
+    def _new_cookies(self) -> tuple[bytes, ...]:
+        cookies = tuple(self.curl.getinfo_raw(pycurl.INFO_COOKIELIST) or ())
         self._has_cookies = bool(cookies)
         return cookies
 
@@ -279,6 +289,31 @@ class Handle:
                 body_limit_bytes=self._request.body_limit_bytes,
             )
         )
+
+
+def _is_whole(head: bytearray) -> bool:
+    """Whether the last header of those that came, after a 100 Continue or so, has an end."""
+    since = head.rfind(b"\nHTTP/") + 1
+    return head.find(b"\r\n\r\n", since) >= 0 or head.find(b"\n\n", since) >= 0
+
+
+_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:")
+_CODING = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
+
+
+def _headers(head: bytes) -> Iterable[tuple[str, str]]:
+    """Names in lower case and values of the last header; UTF-8 where it is, since patterns are written so."""
+    for line in head[head.rfind(b"\nHTTP/") + 1 :].split(b"\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            yield _text(name).strip().lower(), _text(value).strip()
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _marks(request: Request) -> _Marks:

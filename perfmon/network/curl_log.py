@@ -12,7 +12,8 @@ HARMLESS = ("accept", "accept-encoding", "accept-language", "cache-control", "us
 
 _PREFIX = {pycurl.INFOTYPE_TEXT: "", pycurl.INFOTYPE_HEADER_IN: "< ", pycurl.INFOTYPE_HEADER_OUT: "> "}
 # As headers, as HTTP/2 has them ("[HTTP/2] [1] [cookie: a=b]"), and as libcurl's cookie engine tells ("Added cookie").
-_SECRET = re.compile(r"(?i)((?:authorization|cookie)\b:?) .*")
+_SECRET = re.compile(r"(?i)((?:authorization|cookie)\b:?)[ :].*")
+_USER = re.compile(r"//[^/\s]*@")  # of a Location
 
 
 def teller(note: Callable[[str], None], headers: Iterable[str]) -> Callable[[int, bytes], None]:
@@ -25,7 +26,7 @@ def teller(note: Callable[[str], None], headers: Iterable[str]) -> Callable[[int
         if prefix is None:
             return
         for line in text.decode("utf-8", "replace").splitlines():
-            shown = _SECRET.sub(r"\1 <secret>", line)
+            shown = _USER.sub("//<secret>@", _SECRET.sub(r"\1 <secret>", line))
             for secret in secrets:
                 shown = shown.replace(secret, "<secret>")
             if shown:

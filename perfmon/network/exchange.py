@@ -43,6 +43,6 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]  # names in lower case; only with `keep_headers`
     last_modified: int  # Unix time, -1 = not said
     location: str  # where a redirect leads, absolute
-    cookies: tuple[str, ...]  # of a redirect, in libcurl's form, for `Transfer.perform(cookies=...)`
+    cookies: tuple[bytes, ...]  # of a redirect, in libcurl's form, for `Transfer.perform(cookies=...)`
     certificates: tuple[str, ...]  # PEM, leaf first; also those of a name that did not match
     tls_version: str  # "TLSv1.3"

@@ -34,7 +34,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     fallback: bool
 
 
-async def reach(hop: Hop, trace: Trace, *, cookies: Collection[str] = ()) -> Response | Failure:
+async def reach(hop: Hop, trace: Trace, *, cookies: Collection[bytes] = ()) -> Response | Failure:
     """The response, which may hold an error; a failure alone when there was nobody to ask."""
     try:
         resolved = await trace.network.resolver.resolve(
@@ -59,7 +59,7 @@ def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, 
         trace.facts["probe_ip_addr_hash"] = address_hash
 
 
-async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[str]) -> tuple[Response, str]:
+async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes]) -> tuple[Response, str]:
     """The first address decides; only localhost is the same machine at each of its addresses."""
     for address in (resolved.address, *_also_here(hop, resolved)):
         if trace.lines is not None:

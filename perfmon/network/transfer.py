@@ -68,7 +68,7 @@ class Transfer:
         *,
         address: str,
         timeout_s: float,
-        cookies: Collection[str] = (),
+        cookies: Collection[bytes] = (),
         note: Note | None = None,
     ) -> Response:
         """Run one exchange against one address, in `timeout_s` at most; whatever goes wrong is in the response.

@@ -105,6 +105,7 @@ _DEMANDS = (
     "compression",
 )
 _MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body regular expressions see, when no limit is set
+_UNPACKED_BYTES = 64 * 1024 * 1024  # what a compressed body may become, when no limit is set: a bomb stops the loop
 _MATCHED_IN_LOOP_BYTES = 64 * 1024  # RE2 reads some 100 MB/s: a longer body goes to a thread
 _VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
 
@@ -223,7 +224,7 @@ def _errand(config: Config, url: Url) -> Errand:
         decode=decode,
         keep_headers=matches_header or bool(decode),
         keep_body_bytes=_MATCHED_BYTES if matches_body else FIRST_BYTES,
-        body_limit_bytes=config.body_size_limit,
+        body_limit_bytes=config.body_size_limit or (_UNPACKED_BYTES if decode else 0.0),
         prefer=config.preferred_ip_protocol,
         fallback=config.ip_protocol_fallback,
         follow=config.follow_redirects,
@@ -235,7 +236,9 @@ def _credentials(config: Config, url: Url) -> dict[str, str]:
         return {"Authorization": f"{config.authorization.type} {config.authorization.credentials}"}
     if config.bearer_token:
         return {"Authorization": f"Bearer {config.bearer_token}"}
-    basic = config.basic_auth or (BasicAuth(username=url.user, password=url.password) if url.user else None)
+    basic = config.basic_auth or (
+        BasicAuth(username=url.user, password=url.password) if url.user or url.password else None
+    )
     if basic is None:
         return {}
     return {"Authorization": "Basic " + b64encode(f"{basic.username}:{basic.password}".encode()).decode()}

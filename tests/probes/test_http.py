@@ -161,6 +161,15 @@ async def test_h14_a_zip_bomb_stops_at_the_limit(network):
     assert 128 == measurement.facts["probe_http_uncompressed_body_length"]
 
 
+async def test_a_zip_bomb_stops_without_a_limit_too(network):
+    """libcurl unpacks all that came before it lets the loop go on."""
+    bomb = gzip.compress(b"A" * 200_000_000, 1)
+    async with serve(http(answer(bomb, headers={"Content-Encoding": "gzip"}))) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/", compression="gzip")
+
+    assert "body is longer than 64MiB" == measurement.failure.message.replace(" M", "M")
+
+
 @pytest.mark.parametrize(
     ("body", "rules", "expected"),
     [
@@ -260,6 +269,19 @@ async def test_h34_a_header_must_match(network, sent, rule, expected):
         measurement = await probe_http(network, f"http://127.0.0.1:{port}/", fail_if_header_not_matches=rules)
 
     assert expected == outcome(measurement)
+
+
+@pytest.mark.parametrize(("raw", "pattern"), [(b"\xc3\xa9", "^é$"), (b"\xe9", "^é$")])
+async def test_a_header_is_utf_8_where_it_can_be(network, raw, pattern):
+    named = answer().replace(b"\r\n", b"\r\nX-Name: " + raw + b"\r\n", 1)
+    async with serve(http(named)) as port:
+        measurement = await probe_http(
+            network,
+            f"http://127.0.0.1:{port}/",
+            fail_if_header_not_matches=[HeaderRule(header="X-Name", regexp=pattern)],
+        )
+
+    assert "ok" == outcome(measurement)
 
 
 async def test_h53_last_modified_is_a_fact_when_it_was_sent(network):
@@ -500,6 +522,37 @@ async def test_a_redirect_to_nowhere_is_a_failure_in_words(network):
     assert "redirect leads nowhere: expected an http or https URL" in measurement.failure.message
 
 
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        (b"file:///etc/passwd", "expected an http or https URL"),
+        (b"javascript:alert(1)", "expected an http or https URL"),
+        (b"http://ex\xe4mple.test/", "no host can be named as in"),
+        (b"http://u:s3cret@ex\xe2\x84\x80mple.test/", "not a URL"),
+        (b"http://[::1/", "not a URL"),
+        (b"http://127.0.0.1:99999/", "expected a port of 1 to 65535"),
+    ],
+)
+async def test_no_location_is_a_defect_of_ours_or_tells_its_password(network, location, words):
+    redirect = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
+    async with serve(http(redirect)) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/", debug=True)
+
+    assert "unreachable" == outcome(measurement)
+    assert words in measurement.failure.message
+    assert "s3cret" not in str(measurement)
+
+
+async def test_a_cookie_of_any_bytes_is_sent_back_as_it_came(network):
+    cookie = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nSet-Cookie: a=\xff\xfe; Path=/\r\nLocation: /1\r\n\r\n"
+    seen = []
+    async with serve(http(lambda request: cookie if request.path == "/" else answer(), seen=seen)) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/")
+
+    assert "ok" == outcome(measurement)
+    assert b"a=\xff\xfe" == seen[1].headers["cookie"].encode("latin-1")
+
+
 async def test_a_redirect_to_a_closed_port_is_red(network):
     port = unused_port()
     async with serve(http(answer(b"", status=302, headers={"Location": f"http://127.0.0.1:{port}/"}))) as first:
@@ -604,6 +657,12 @@ async def test_refused_is_told_from_everything_else(network):
         (http(answer(b"short", length=500)), "short_body", "transfer"),
         (http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"), "short_body", "transfer"),
         (http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a number\r\n"), "body", "transfer"),
+        (http(b"HTTP/1.1 200 OK\r\n"), "short_body", "transfer"),
+        (http(b"HTTP/1.1 200 OK\r\nServer: ngi"), "short_body", "transfer"),
+        (http(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: ngi"), "short_body", "transfer"),
+        (http(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nVia: HTTP/1.1 a\r\n"), "short_body", "transfer"),
+        (http(b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok"), "header", "transfer"),
+        (http(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok"), "header", "transfer"),
     ],
 )
 async def test_h64_a_broken_answer_is_never_green(network, server, expected, phase):
@@ -611,6 +670,24 @@ async def test_h64_a_broken_answer_is_never_green(network, server, expected, pha
         measurement = await probe_http(network, f"http://127.0.0.1:{port}/")
 
     assert (expected, phase) == (measurement.failure.reason, measurement.failure.phase), measurement.failure.message
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nVia: HTTP/1.1 a\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTrailer: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_an_answer_without_a_body_is_whole_all_the_same(network, whole):
+    async with serve(http(whole)) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/")
+
+    assert "ok" == outcome(measurement), measurement.failure
 
 
 @pytest.mark.parametrize(("server", "phase"), [(silent, "processing"), (dripping(), "transfer"), (endless, "transfer")])
@@ -669,6 +746,40 @@ async def test_debug_tells_what_happened_and_no_secret(network):
     assert "> GET / HTTP/1.1" in told
     assert "> Authorization: <secret>" in told
     assert "s3cret" not in told
+
+
+async def test_debug_tells_no_secret_of_the_server_either(network):
+    redirect = answer(b"", status=302, headers={"Location": "ftp://user:s3cret@127.0.0.1/"})
+    cookie = redirect.replace(b"\r\n", b"\r\nSet-Cookie:a=s3cret\r\n", 1)
+    async with serve(http(cookie)) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/", debug=True)
+
+    assert any("Location: ftp://<secret>@127.0.0.1/" in line for line in measurement.lines)
+    assert "s3cret" not in str(measurement)
+
+
+@pytest.mark.parametrize(
+    "hostname", ["a/b", "a#b", "a?b", "a@b", "a b", "a:99", "a\r\nX: y", "a\0b", "\ud800", "[::1", ".." * 200 + "é"]
+)
+async def test_a_hostname_that_is_none_fails_in_words(network, hostname):
+    """It must never become a part of the URL: `a/b` would lead to another port."""
+    async with serve(http(answer())) as port:
+        measurement = await probe_http(network, f"http://127.0.0.1:{port}/", hostname=hostname)
+
+    assert "unreachable" == outcome(measurement)
+    assert "expected a host without a port" in measurement.failure.message or "no host" in measurement.failure.message
+
+
+@pytest.mark.parametrize(
+    ("hostname", "host"),
+    [("Shop.Example", "shop.example"), ("bücher.example", "xn--bcher-kva.example"), ("::1", "[::1]")],
+)
+async def test_a_hostname_is_written_as_a_host_header_wants_it(network, hostname, host):
+    seen = []
+    async with serve(http(answer(), seen=seen)) as port:
+        await probe_http(network, f"http://127.0.0.1:{port}/", hostname=hostname)
+
+    assert host == seen[0].headers["host"]
 
 
 async def test_without_debug_there_are_no_lines(network):
