@@ -12,7 +12,7 @@ from perfmon import kinds
 from perfmon.clock import Clock, SystemClock, to_wall
 from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_THRESHOLD, UsageError
 from perfmon.model import Measurement, Module, Target
-from perfmon.units import format_duration, parse_duration, quoted, printable
+from perfmon.units import format_duration, parse_duration, printable, quoted
 
 __all__ = ["command"]
 

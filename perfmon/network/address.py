@@ -62,7 +62,7 @@ def parse_host_port(text: str) -> tuple[str, int]:
 
 
 def parse_name(text: str) -> str:
-    """Read a host that stands alone: a name or an address, IPv6 with or without brackets. ValueError with a sentence."""
+    """Read a host that stands alone, name or address, IPv6 with or without brackets. ValueError with a sentence."""
     whole = text.startswith("[") and text.endswith("]")
     host = _host((text[1:-1] if whole else text).lower(), text)
     if ":" in host and not _is_ipv6(host):
