@@ -41,7 +41,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Face:
-    """Answers at once from what is there; only `probe` and `reload` do anything."""
+    """Answers from what is there; only `probe` and `reload` do anything."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -56,9 +56,9 @@ class Face:
         parts = self._parts
         return await status.targets(parts.series, parts.clock, started_at=parts.started_at, minutes=minutes)
 
-    def alerts(self) -> dict[str, Any]:
+    async def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""
-        return status.alerts(self._parts.rules.alerts(), self._parts.clock)
+        return await status.alerts(self._parts.rules.alerts(), self._parts.clock)
 
     def healthy(self) -> tuple[bool, str]:
         """Healthy as long as the event loop answers."""

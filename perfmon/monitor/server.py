@@ -44,7 +44,7 @@ class View(Protocol):
         """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
         ...
 
-    def alerts(self) -> Json:
+    async def alerts(self) -> Json:
         """The answer of `/api/v1/alerts`."""
         ...
 
@@ -188,7 +188,7 @@ async def _targets(request: Request) -> Response:
 
 
 async def _alerts(request: Request) -> Response:
-    return _json(_view(request).alerts())
+    return _json(await _view(request).alerts())
 
 
 # ---------------------------------------------------------------- the page's files

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,9 +35,9 @@ async def targets(series: Series, clock: Clock, *, started_at: float, minutes: i
     }
 
 
-def alerts(known: Iterable[Alert], clock: Clock) -> Json:
+async def alerts(known: Iterable[Alert], clock: Clock) -> Json:
     """Every alert that is pending or firing, or was resolved and has not been pending since."""
-    return {"now": clock.wall(), "alerts": [_alert(alert, clock) for alert in known]}
+    return {"now": clock.wall(), "alerts": await _in_turns(clock, partial(_alert, clock=clock), known)}
 
 
 async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Iterable[Subject]) -> list[msgspec.Raw]:

@@ -29,7 +29,7 @@ class WatchedView(FakeView):
             "samplers": [one | {"series": [cut(s, minutes) for s in one["series"]]} for one in self.samplers],
         }
 
-    def alerts(self):
+    async def alerts(self):
         return {"now": time.time(), "alerts": self.known_alerts}
 
 

@@ -32,7 +32,7 @@ class FakeView:
         self.asked_minutes.append(minutes)
         return {"now": 1.5, "version": "1", "started_at": 1.0, "probes": [], "samplers": []}
 
-    def alerts(self):
+    async def alerts(self):
         if self.error:
             raise self.error
         return {"now": 1.5, "alerts": []}
