@@ -14,7 +14,7 @@ help: ## What can be made here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 run: .venv/.runtime ## Watch a real service (the shop), this machine and perfmon itself
-	@SHOP_PORT=$(SHOP_PORT) LISTEN=$(LISTEN) BIN=$(BIN) sh deploy/run.sh
+	@exec env SHOP_PORT=$(SHOP_PORT) LISTEN=$(LISTEN) BIN=$(BIN) sh deploy/run.sh
 
 test: .venv/.dev servers ## Everything: checks, unit tests, real servers
 	@$(MAKE) --no-print-directory check

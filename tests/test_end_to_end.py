@@ -82,6 +82,16 @@ def test_make_run_leaves_nothing_behind_in_a_terminal_that_is_closed(make_run):
     eventually(lambda: not processes_of(make.pid), "nothing is left")
 
 
+def test_make_run_that_is_killed_alone_takes_with_it_what_it_started(make_run):
+    """As by `kill`, or by a supervisor that knows make only; make hands the signal to what it runs itself."""
+    make, perfmon, _, _ = make_run
+    eventually(lambda: get(f"{perfmon}/-/ready")[0] == 200, "perfmon is ready")
+    make.terminate()
+    make.wait(10)
+
+    eventually(lambda: not processes_of(make.pid), "nothing is left")
+
+
 def all_known(url):
     """What is watched and how it is, once each probe and sampler has run."""
     watched = json.loads(get(url)[1])
