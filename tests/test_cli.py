@@ -79,3 +79,8 @@ def test_a_folder_where_nothing_can_be_written_or_read_is_said(command, file, tm
 def test_a_simulator_that_is_not_there_is_answered_with_the_nearest(capsys):
     assert 104 == run(["simulate", "shpo"])
     assert 'no such simulator: unknown "shpo", did you mean "shop"?' in capsys.readouterr().err
+
+
+def test_a_timeout_of_nothing_is_refused(capsys):
+    assert 104 == run(["probe", "localhost:1", "--timeout", "0"])
+    assert 'expected at least 1ms, got "0"' in capsys.readouterr().err
