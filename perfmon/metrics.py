@@ -93,7 +93,8 @@ SELF_FAMILIES = (
     Family(
         "perfmon_schedule_skipped_total",
         "counter",
-        "Due times at which nothing was run, by why: the last run was not over, or too many were in flight.",
+        "Due times at which nothing was run, by why: the last run was still `running`, too many were `in_flight`,"
+        " or perfmon itself was too `late`.",
         ("why",),
     ),
     Family("perfmon_schedule_due_total", "counter", "Due times reached."),
