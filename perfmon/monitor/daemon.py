@@ -320,7 +320,7 @@ class Daemon:
             if series.last_at == reading.at:
                 self.rules.evaluate(series.key, now)
         if reading.error != ("" if before is None else before.error):
-            _log.info("sampler", sampler=sampler.name, error=reading.error or "none, all is found again")
+            _say_found(reading)
 
     async def _sweep(self) -> None:
         self.rules.sweep(self.clock.monotonic())
@@ -347,7 +347,7 @@ class Daemon:
         """Put the last hour's minutes back, so that a restart leaves no hole in the page."""
         for row in self._store.minutes(self.clock.wall() - HOUR_S):
             past = self.series.checks.get(row.series)
-            if past is not None:
+            if past is not None and len(row.values) == len(Minute._fields) - 1:
                 runs, failures, p50_s, max_s = (value or 0.0 for value in row.values)
                 number = self.series.minute_at_wall(row.start)
                 past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
@@ -381,3 +381,11 @@ def _say_turn(measurement: Measurement, *, first: bool) -> None:
         _log.warning("probe fails", **where, reason=failure.reason, phase=failure.phase, message=failure.message)
     elif not first:
         _log.info("probe recovered", **where)
+
+
+def _say_found(reading: Reading) -> None:
+    """One line for each change of what a sampler does not find."""
+    if reading.error:
+        _log.warning("sampler fails", sampler=reading.sampler.name, error=reading.error)
+    else:
+        _log.info("sampler recovered", sampler=reading.sampler.name)

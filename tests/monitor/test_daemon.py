@@ -8,6 +8,9 @@ import sys
 import pytest
 from daemon import eventually, free_port, get, perfmon, service
 
+from perfmon.clock import SystemClock
+from perfmon.monitor.store import MinuteRow, Store
+
 
 def config(shop, pager=None, *, extra="", rule_for="0s"):
     receivers = f"receivers: [{{name: pager, webhook: {{url: '{pager.url}/'}}}}]" if pager else ""
@@ -89,6 +92,7 @@ def test_a_sampler_that_hangs_is_said_and_holds_up_neither_the_others_nor_the_en
         words = dict.fromkeys("abcde", "hangs: it has not come back for 10s") | {"z": ""}
         eventually(lambda: words == said(daemon), "the others hang")
         assert 0.0 == daemon.metric("perfmon_sampler_success", sampler="e")
+        assert list("abcde") == sorted(one["sampler"] for one in daemon.events() if one["event"] == "sampler fails")
         assert 0 == daemon.stop()
 
 
@@ -126,6 +130,17 @@ def test_killed_while_firing_it_comes_back_firing_and_pages_nobody_twice(shop, p
         assert before.keys() == after.keys()
         assert all(abs(before[target] - after[target]) < 0.01 for target in before)
         assert {("firing", "a"): 1, ("firing", "b"): 1, ("resolved", "a"): 1, ("resolved", "b"): 1} == counted(pager)
+
+
+def test_a_restart_shows_the_last_hour_and_leaves_out_what_it_does_not_understand(shop, tmp_path):
+    clock, key = SystemClock(), f"http/{shop.url}/"
+    former = Store(tmp_path / "state.sqlite3", clock=clock)
+    former.put_minutes([MinuteRow(key, clock.wall() - 600.0, (6, 1, 0.25, 0.5)), MinuteRow(key, clock.wall(), (1,))])
+    former.close()
+    with perfmon(tmp_path, f"{shop.url}/", "--state.path=state.sqlite3") as daemon:
+        history = daemon.targets()["probes"][0]["history"]
+
+    assert [(6, 1, 0.25, 0.5)] == [tuple(one.values())[1:] for one in history if one["runs"] == 6]
 
 
 def test_a_reload_keeps_counters_and_alerts_of_what_did_not_change(shop, pager, file, tmp_path):
