@@ -32,7 +32,6 @@ from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
 from perfmon.model import Check, Module, Receiver, Rule, Sampler, Target
-from perfmon.network.address import shown
 from perfmon.selection import Selectable
 from perfmon.units import format_duration, quoted
 
@@ -244,6 +243,8 @@ def _written_first(*settings_: tuple[Place, str]) -> tuple[Place, str]:
 
 def _check_address(place: Place, address: Any, module: Module) -> None:
     """Kinds may say by `check_target(address, config)` why they cannot probe an address."""
+    from perfmon.network.address import shown  # noqa: PLC0415 - its package loads libcurl, which --help need not
+
     check_target = getattr(kinds.load("probes", module.kind), "check_target", None)
     message = check_target(address, module.config) if check_target and address is not WRONG else None
     # The password itself would stand in the message.
