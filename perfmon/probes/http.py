@@ -1,6 +1,7 @@
 """Send an HTTP request, follow its redirects, and hold the answer against what was demanded."""
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -117,9 +118,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     """Mistakes that types cannot express, as (path, message)."""
     yield from ((f"tls_config.{path}", message) for path, message in tls.check(config.tls_config))
     yield from _bad_patterns(config)
-    for name, value in config.headers.items():
-        if set("\r\n\0") & set(name + value) or not name:
-            yield f"headers.{name}", "a header is one line, with a name"
+    yield from _bad_request(config)
     ways = [field for field in ("basic_auth", "bearer_token", "authorization") if getattr(config, field)]
     if len(ways) > 1:
         yield ways[0], "at most one of basic_auth, bearer_token and authorization may be given"
@@ -137,6 +136,30 @@ def check_target(address: str, _config: Config) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+# What RFC 9110 (sections 5.5 and 5.6.2) has in a method, in a header's name, and in its value.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+
+
+def _bad_request(config: Config) -> Iterable[tuple[str, str]]:
+    """What no request can hold and no response can have."""
+    if not _TOKEN.fullmatch(config.method):
+        yield "method", f"expected a method such as GET, got {quoted(config.method)}"
+    for name in config.headers:
+        if not _TOKEN.fullmatch(name):
+            yield f"headers.{name}", f"expected the name of a header, got {quoted(name)}"
+    values = {f"headers.{name}": value for name, value in config.headers.items()}
+    values["bearer_token"] = config.bearer_token
+    if config.authorization is not None:
+        values |= {f"authorization.{name}": getattr(config.authorization, name) for name in ("type", "credentials")}
+    for path, value in values.items():
+        if not _VALUE.fullmatch(value):  # it may be a secret, so it is not shown
+            yield path, "holds a line break or another character that no header can have"
+    for index, status in enumerate(config.valid_status_codes):
+        if not 100 <= status <= 599:
+            yield f"valid_status_codes[{index}]", f"expected a status code of 100 to 599, got {status}"
 
 
 def _bad_patterns(config: Config) -> Iterable[tuple[str, str]]:
