@@ -154,11 +154,11 @@ class Daemon:
         self.runs.schedule.start()
         self.watching = True
         self._note_reload(success=True)
-        # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). What a run
-        # leaves behind holds no cycles, so it looks for them less often than every 700 objects.
+        # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
+        # nothing behind that only the collector could free, so the young are looked through less often.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(10_000, 10, 10)
 
     def _end(self) -> None:
         self._keep_minutes()

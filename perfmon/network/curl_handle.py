@@ -90,6 +90,11 @@ class Handle:
         if self._request.tls is not None and not self.talks:
             self._listen_for_version()
 
+    def close(self) -> None:
+        """Free it now. libcurl's memory and ours hold each other, so only the collector would, and late."""
+        self.curl.close()
+        del self.curl.handle
+
     def response(self, code: int, message: str) -> Response:
         """What the run that has ended came to; `code` 0 = fine."""
         info = self.curl.getinfo

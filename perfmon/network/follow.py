@@ -77,6 +77,15 @@ def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
 
 async def follow(leg: Leg, errand: Errand, trace: Trace) -> Arrival:
     """Go from `leg` to the end, or to where the errand says to stop."""
+    later: list[Leg] = []  # made for this run alone
+    try:
+        return await _follow(leg, errand, trace, later)
+    finally:
+        for made in later:
+            made.hop.exchange.close()
+
+
+async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg]) -> Arrival:
     cookies: Collection[bytes] = ()
     redirects = 0
     while True:
@@ -98,6 +107,7 @@ async def follow(leg: Leg, errand: Errand, trace: Trace) -> Arrival:
         except ValueError as error:
             failure = Failure(reason="unreachable", phase="", message=f"redirect leads nowhere: {error}")
             return msgspec.structs.replace(arrival, redirects=redirects, failure=failure)
+        later.append(leg)
         trace.note("redirected", status=response.status, to=leg.url)
 
 

@@ -125,7 +125,10 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
         return ()
     believing = msgspec.structs.replace(tls, insecure_skip_verify=True)
     look = Exchange(Request(url=request.url, name=request.name, port=request.port, tls=believing, connect_only=True))
-    response = await trace.network.transfer.perform(look, address=address, timeout_s=trace.remaining())
+    try:
+        response = await trace.network.transfer.perform(look, address=address, timeout_s=trace.remaining())
+    finally:
+        look.close()
     return response.certificates
 
 

@@ -40,8 +40,15 @@ class Exchange:
 
     def give_back(self, handle: Handle) -> None:
         """Keep a handle for the next run."""
-        if not handle.talks:
+        if handle.talks:
+            handle.close()
+        else:
             self._idle.append(handle)
+
+    def close(self) -> None:
+        """Let go of the handles of an exchange that was made for one run."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 class Transfer:
@@ -82,6 +89,7 @@ class Transfer:
             code, message = await multi.run(handle)
         except asyncio.CancelledError:
             multi.abandon(handle)
+            exchange.give_back(handle)
             raise
         response = handle.response(code, message)
         exchange.give_back(handle)
