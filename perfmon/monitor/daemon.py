@@ -92,7 +92,7 @@ class Daemon:
             config.receivers,
             clock=clock,
             store=self._store,
-            page_url=page_url(config),
+            page_url=page_url(config.web.listen[0]),
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
         )
         self.rules = Rules(
@@ -117,7 +117,7 @@ class Daemon:
         async with serve(app(self._face(), listen=listen), listen) as addresses:
             self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
-            _log.info("watching", version=perfmon.__version__, page=f"http://{addresses[0]}/", **self._size())
+            _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())
             await stop.wait()
             _log.info("stopping")
             self.watching = False
@@ -366,9 +366,8 @@ def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
     return reader
 
 
-def page_url(config: Config) -> str:
-    """Where a person finds the page, for links in alerts."""
-    listen = config.web.listen[0]
+def page_url(listen: str) -> str:
+    """Where a person finds the page, by an address that is listened on."""
     host, _, port = listen.rpartition(":")
     return f"http://{listen}/" if host not in ("", "0.0.0.0", "[::]") else f"http://localhost:{port}/"  # noqa: S104
 

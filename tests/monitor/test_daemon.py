@@ -9,6 +9,7 @@ import pytest
 from daemon import eventually, free_port, get, perfmon, service
 
 from perfmon.clock import SystemClock
+from perfmon.monitor.daemon import page_url
 from perfmon.monitor.store import MinuteRow, Store
 
 
@@ -260,6 +261,19 @@ def test_wrong_usage_ends_with_a_sentence(arguments, tmp_path):
     assert 104 == ended.returncode
     assert ended.stderr.startswith("perfmon: ")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("listen", "page"),
+    [
+        ("127.0.0.1:10737", "http://127.0.0.1:10737/"),
+        ("[::1]:10737", "http://[::1]:10737/"),
+        ("[::]:10737", "http://localhost:10737/"),
+        (":10737", "http://localhost:10737/"),
+    ],
+)
+def test_the_page_is_where_a_browser_finds_it(listen, page):
+    assert page == page_url(listen)
 
 
 def said(daemon):
