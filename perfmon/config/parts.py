@@ -111,6 +111,7 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rul
             for below, message in selection.mistakes(values["select"], values["metric"], watched):
                 place.problem(below, message)
             _check_fit(place, values, watched, kind, config)
+            _check_own_labels(place, values, watched)
         _check_annotations(place, values, watched)
         _check_severity(place, kind, config)
         for_s = _for_s(place, values["for_"], kind, config)
@@ -292,6 +293,17 @@ def _check_fit(place: Place, values: Fields, watched: Sequence[Selectable], kind
     metrics = {one.metrics[values["metric"]] for one in chosen if values["metric"] in one.metrics}
     for message in sorted({problem(config, metric.type, metric.unit) or "" for metric in metrics} - {""}):
         place.problem(kind, message)
+
+
+def _check_own_labels(place: Place, values: Fields, watched: Sequence[Selectable]) -> None:
+    """A label that a series has already: two series that differ in it alone would share one alert."""
+    if values["labels"] is WRONG:
+        return
+    theirs = {name for one in selection.selected(values["select"], watched) for name in (*one.labels, *one.open)}
+    for name in values["labels"].keys() & (theirs - _ALERT_LABELS):
+        place.problem(
+            f"labels.{name}", f"{quoted(name)} is a label of series that the rule selects, expected another name"
+        )
 
 
 def _check_annotations(place: Place, values: Fields, watched: Sequence[Selectable]) -> None:
