@@ -251,10 +251,17 @@ class _Envelope:
         try:
             await self._application(scope, receive, send_with_headers)
         except Exception as error:
+            if _hung_up(error):
+                return
             self._view.defect(error)
             if started:
                 raise  # half an answer must not look like a whole one: the server closes the connection
             await _words(500, "perfmon failed to answer; its log says why")(scope, receive, send_with_headers)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether an answer met a connection that was cut; asyncio's transports drop it in silence, uvloop's say so."""
+    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
 def _with_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

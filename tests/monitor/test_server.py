@@ -280,3 +280,20 @@ async def test_a_defect_is_reported_inside_and_not_told_outside(ask, view, caplo
     assert (500, "perfmon failed to answer; its log says why\n") == (status, body)
     assert [view.error] == view.defects
     assert [] == caplog.records
+
+
+async def test_an_answer_that_meets_a_cut_connection_is_no_defect(view):
+    """uvloop's transports raise where asyncio's drop what is written in silence."""
+
+    async def cut(_message):
+        raise RuntimeError(
+            "unable to perform operation on <TCPTransport closed=True reading=False>; the handler is closed"
+        )
+
+    async def nothing():
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": [], "query_string": b""}
+    await app(view)(scope, nothing, cut)
+
+    assert [] == view.defects
