@@ -30,13 +30,18 @@ class Secret(str):
 
 
 def masked(value: Any) -> Any:
-    """A setting as plain values for show: structs and mappings become dicts, secrets `<secret>`."""
+    """A setting as plain values for show: structs and mappings become dicts, secrets `<secret>`.
+
+    Secrets are what came by reference, and what is called like one: `password`, a header `X-Api-Key`.
+    """
     if isinstance(value, Secret):
         return repr(value)
     if isinstance(value, msgspec.Struct):
-        return {name: masked(getattr(value, name)) for name in value.__struct_fields__}
+        value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
-        return {masked(key): masked(item) for key, item in value.items()}
+        return {
+            masked(key): masked(Secret(item) if _is_called_secret(key, item) else item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
@@ -90,8 +95,13 @@ def secret_in(text: str) -> str:
 
 
 _KINDS = ("env", "file")
-_SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
+_SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)\}")
+
+
+def _is_called_secret(name: Any, value: Any) -> bool:
+    named = isinstance(name, str) and _SECRET_NAME.search(name) is not None and not name.endswith("_file")
+    return named and isinstance(value, str) and value != ""
 
 
 def _references(text: str) -> list[re.Match[str]]:

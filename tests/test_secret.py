@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
-from perfmon.secret import References, Secret, secret_in
+from perfmon.network.tls import TlsConfig
+from perfmon.probes.http import Authorization, BasicAuth, Config
+from perfmon.secret import References, Secret, masked, secret_in
 
 
 class Holder(msgspec.Struct):
@@ -17,6 +19,26 @@ def test_a_secret_is_a_text_that_does_not_show_itself():
     assert "Bearer hidden" == f"Bearer {secret}"
     assert "Holder(text=<secret>)" == repr(Holder(secret))
     assert "[<secret>]" == str([secret])
+
+
+def test_a_setting_that_is_called_like_a_secret_is_not_shown_either():
+    """Somebody may have written it down without a reference."""
+    config = Config(
+        headers={"X-Api-Key": "s3cret", "Accept": "text/html"},
+        basic_auth=BasicAuth(username="me", password="s3cret"),
+        bearer_token="s3cret",
+        authorization=Authorization(credentials="s3cret"),
+        tls_config=TlsConfig(cert_file="/a.pem", key_file="/a.key"),
+    )
+
+    shown = masked(config)
+
+    assert "s3cret" not in str(shown)
+    assert {"X-Api-Key": "<secret>", "Accept": "text/html"} == shown["headers"]
+    assert {"username": "me", "password": "<secret>"} == shown["basic_auth"]
+    assert {"type": "Bearer", "credentials": "<secret>"} == shown["authorization"]
+    assert "/a.key" == shown["tls_config"]["key_file"]
+    assert "" == masked(Config())["bearer_token"]
 
 
 def test_references_are_replaced_wherever_they_stand(tmp_path):

@@ -17,6 +17,7 @@ from perfmon.network.exchange import FIRST_BYTES, Response
 from perfmon.network.follow import Arrival, Errand, Leg, first_leg, follow
 from perfmon.network.tls import TlsConfig
 from perfmon.patterns import Pattern, compile_pattern, problem
+from perfmon.secret import Secret
 from perfmon.trace import Trace
 from perfmon.units import Bytes, format_bytes, quoted
 
@@ -207,7 +208,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     lenient: bool  # demands a status of 2xx and nothing else
     statuses: frozenset[int]  # empty = 2xx
     header_rules: tuple[tuple[HeaderRule, Pattern, bool], ...]  # with whether it must match
-    body_rules: tuple[tuple[Pattern, bool], ...]
+    body_rules: tuple[tuple[str, Pattern, bool], ...]
 
 
 def _plan(target: Target, config: Config) -> _Plan | Failure:
@@ -226,8 +227,8 @@ def _plan(target: Target, config: Config) -> _Plan | Failure:
             *((rule, compile_pattern(rule.regexp), True) for rule in config.fail_if_header_not_matches),
         ),
         body_rules=(
-            *((compile_pattern(text), False) for text in config.fail_if_body_matches_regexp),
-            *((compile_pattern(text), True) for text in config.fail_if_body_not_matches_regexp),
+            *((text, compile_pattern(text), False) for text in config.fail_if_body_matches_regexp),
+            *((text, compile_pattern(text), True) for text in config.fail_if_body_not_matches_regexp),
         ),
     )
 
@@ -329,7 +330,7 @@ def _wrong_header(plan: _Plan, response: Response) -> _Found:
         matched = any(pattern.search(value) for value in values)
         if matched != must_match:
             verb = "does not match" if must_match else "matches"
-            return "header", "processing", f"header {rule.header} {verb} {quoted(rule.regexp)}: {quoted(values[0])}"
+            return "header", "processing", f"header {rule.header} {verb} {_pattern(rule.regexp)}: {quoted(values[0])}"
     return None
 
 
@@ -367,11 +368,16 @@ async def _wrong_body(plan: _Plan, response: Response) -> _Found:
 
 
 def _match_body(plan: _Plan, body: bytes) -> _Found:
-    for pattern, must_match in plan.body_rules:
+    for text, pattern, must_match in plan.body_rules:
         if (pattern.search(body) is not None) != must_match:
             verb = "does not match" if must_match else "matches"
-            return "body", "transfer", f"body {verb} {quoted(_text(pattern.pattern))}"
+            return "body", "transfer", f"body {verb} {_pattern(text)}"
     return None
+
+
+def _pattern(text: str) -> str:
+    """A pattern in a message; one that came by reference is a secret."""
+    return repr(text) if isinstance(text, Secret) else quoted(text)
 
 
 def _evidence(response: Response) -> dict[str, str]:

@@ -27,6 +27,7 @@ from servers import (
 from perfmon.model import PHASES
 from perfmon.network.tls import TlsConfig
 from perfmon.probes.http import Authorization, BasicAuth, Config, HeaderRule, check, check_target
+from perfmon.secret import Secret
 
 # ---------------------------------------------------------------- status and version
 
@@ -216,6 +217,17 @@ async def test_only_a_pattern_counts_as_a_failure_of_a_pattern(network, server):
 
     assert outcome(measurement) in ("header", "body")
     assert 0 == measurement.facts["probe_failed_due_to_regex"]
+
+
+async def test_a_pattern_that_came_by_reference_is_not_told(network):
+    pattern = Secret("s3cret")
+    rule = HeaderRule(header="X-Name", regexp=pattern)
+    async with serve(http(answer(headers={"X-Name": "me"}))) as port:
+        body = await probe_http(network, f"http://127.0.0.1:{port}/", fail_if_body_not_matches_regexp=[pattern])
+        header = await probe_http(network, f"http://127.0.0.1:{port}/", fail_if_header_not_matches=[rule])
+
+    assert "body does not match <secret>" == body.failure.message
+    assert 'header X-Name does not match <secret>: "me"' == header.failure.message
 
 
 async def test_e28_a_catastrophic_pattern_takes_no_time(network):
