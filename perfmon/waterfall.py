@@ -18,6 +18,7 @@ from perfmon.units import format_bytes, format_duration, printable
 __all__ = ["explain", "line", "sum_up"]
 
 _BAR_COLUMNS = 50
+_INDENT = (0, 0, 0, 2)  # two blanks before, none behind: what is piped on is not filled up to the width
 _DAY_S = 86_400
 _INFO = "probe_ssl_last_chain_info{"
 _VERSION = 'probe_tls_version_info{version="'
@@ -27,12 +28,12 @@ def explain(console: Console, measurement: Measurement, wall: float) -> None:
     """The verdict, the phases one below the other, and what was seen; `wall` is the Unix time now."""
     console.print(_verdict(measurement))
     if measurement.failure is not None:
-        console.print(Padding(Text(printable(measurement.failure.message), style="red"), (0, 2)))
+        console.print(Padding(Text(printable(measurement.failure.message), style="red"), _INDENT, expand=False))
     console.print()
     if measurement.phases:
-        console.print(Padding(_waterfall(measurement), (0, 2)))
+        console.print(Padding(_waterfall(measurement), _INDENT, expand=False))
         console.print()
-    console.print(Padding(_table(_seen(measurement, wall)), (0, 2)))
+    console.print(Padding(_table(_seen(measurement, wall)), _INDENT, expand=False))
 
 
 def line(number: int, count: int, measurement: Measurement) -> Text:
