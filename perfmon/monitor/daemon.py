@@ -27,7 +27,7 @@ from perfmon.monitor.notify import Notifier
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
-from perfmon.monitor.series import Minute, Series
+from perfmon.monitor.series import Minute, SampleSeries, Series
 from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import MinuteRow, Store
 from perfmon.monitor.threads import in_thread
@@ -232,10 +232,12 @@ class Daemon:
         self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True)
 
     def _watch_sampler(self, sampler: Sampler, reader: measure.Reader, now: float) -> None:
-        if sampler.key in self._samplers:
+        former = self._samplers.get(sampler.key)
+        if former is not None and not _reads_the_same(former, sampler):
             self._forget(sampler.key, now)
         self._samplers[sampler.key] = sampler
-        self.series.add_sampler(sampler)
+        for series in self.series.add_sampler(sampler):
+            self._judge(series, now)
         self.runs.add(sampler.key, sampler.interval_s, partial(self._sample, sampler, reader))
 
     def _forget(self, key: str, now: float) -> None:
@@ -313,14 +315,17 @@ class Daemon:
         before = past.last
         now = self.clock.monotonic()
         for series in self.series.add_reading(sampler, reading):
-            names = (series.what.name,)
-            self.rules.add(series.key, series.labels, names, interval_s=sampler.interval_s, now=now)
+            self._judge(series, now)
         self.exposition.observe_reading(sampler, reading)
         for series in past.series.values():
             if series.last_at == reading.at:
                 self.rules.evaluate(series.key, now)
         if reading.error != ("" if before is None else before.error):
             _say_found(reading)
+
+    def _judge(self, series: SampleSeries, now: float) -> None:
+        names, interval_s = (series.what.name,), series.sampler.interval_s
+        self.rules.add(series.key, series.labels, names, interval_s=interval_s, now=now)
 
     async def _sweep(self) -> None:
         self.rules.sweep(self.clock.monotonic())
@@ -370,6 +375,11 @@ def page_url(listen: str) -> str:
     """Where a person finds the page, by an address that is listened on."""
     host, _, port = listen.rpartition(":")
     return f"http://{listen}/" if host not in ("", "0.0.0.0", "[::]") else f"http://localhost:{port}/"  # noqa: S104
+
+
+def _reads_the_same(former: Sampler, now: Sampler) -> bool:
+    """Whether the series of the one are those of the other; how often they are read is another matter."""
+    return (former.kind, former.config, former.labels) == (now.kind, now.config, now.labels)
 
 
 def _say_turn(measurement: Measurement, *, first: bool) -> None:

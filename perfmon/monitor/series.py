@@ -56,9 +56,13 @@ class Series:
         else:
             self.checks[check.key] = CheckSeries(check, since=self._clock.monotonic())
 
-    def add_sampler(self, sampler: Sampler) -> None:
-        """Begin to expect a sampler that is not known yet."""
-        self.samplers[sampler.key] = SamplerSeries(sampler)
+    def add_sampler(self, sampler: Sampler) -> "list[SampleSeries]":
+        """Begin to expect a sampler; one that is known already keeps its past. Answers with the series it has."""
+        known = self.samplers.setdefault(sampler.key, SamplerSeries(sampler))
+        known.sampler = sampler
+        for series in known.series.values():
+            series.sampler = sampler
+        return list(known.series.values())
 
     def remove(self, key: str) -> list[str]:
         """Forget a check or a sampler; answers with the keys of the series that went with it."""

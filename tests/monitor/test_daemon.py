@@ -288,3 +288,27 @@ def statuses(pager):
 def counted(pager):
     found = statuses(pager)
     return {one: found.count(one) for one in found}
+
+
+def test_a_sampler_read_at_another_interval_goes_on_as_it_was(pager, file, tmp_path):
+    def text(interval):
+        return f"""
+samplers: [{{name: me, interval: {interval}, process: {{groups: [{{name: perfmon, self: true}}]}}}}]
+rules:
+  - name: TooManyThreads
+    select: {{sampler: me}}
+    metric: perfmon_process_threads
+    threshold: "last < 1"
+receivers: [{{name: pager, webhook: {{url: "{pager.url}/"}}}}]
+state: {{path: state.sqlite3}}
+"""
+
+    file.write_text(text("200ms"))
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: pager.posted, "somebody is paged")
+        runs = daemon.metric("perfmon_sampler_runs_total", result="success")
+        file.write_text(text("300ms"))
+        assert 200 == get(f"{daemon.url}/-/reload", method="POST")[0]
+        eventually(lambda: daemon.metric("perfmon_sampler_runs_total", result="success") > runs + 3, "it is read on")
+
+        assert ["firing"] == [alert["status"] for post in pager.posted for alert in post["alerts"]]
