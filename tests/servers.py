@@ -7,6 +7,8 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,6 +191,30 @@ async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.drain()
     writer.close()
     await writer.wait_closed()
+
+
+@contextlib.contextmanager
+def flooding(data: bytes):
+    """Answer the first bytes with `data`, again and again, as fast as it is taken; in a process of its own."""
+    script = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
+        "data = bytes.fromhex(sys.stdin.read()) * 8\n"
+        "while True:\n"
+        "    client = s.accept()[0]\n"
+        "    try:\n"
+        "        client.recv(4096)\n"
+        "        while True: client.sendall(data)\n"
+        "    except OSError: client.close()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as it:
+        it.stdin.write(data.hex())
+        it.stdin.close()
+        try:
+            yield int(it.stdout.readline())
+        finally:
+            it.kill()
 
 
 def unused_port() -> int:

@@ -3,11 +3,16 @@
 Sockets come and go with every probe, and to tell the loop of each costs more than the transfer itself: uvloop makes a
 handle and three system calls of it. So libcurl's sockets live in an epoll set of their own, of which the loop knows
 one descriptor; that saves about 15 us of 75 a probe (benchmarks/probe_micro.py).
+
+A server that floods the handshake with HelloRequests, which OpenSSL skips one after the other, would keep libcurl and
+so the loop busy for as long as it sends: `cut_if_stuck`, called by a thread, ends such a connection.
 """
 
 import asyncio
+import contextlib
 import os
 import select
+import socket
 import stat
 
 import pycurl
@@ -41,6 +46,9 @@ class Multi:
         self._due = float("inf")  # when libcurl wants to be called
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._acting: int | None = None  # the descriptor that libcurl works on now, or its timers
+        self._actions = 0
+        self._actions_seen = -1
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_due)
@@ -64,6 +72,17 @@ class Multi:
         if handle in self._running:
             self._running.discard(handle)
             self._multi.remove_handle(handle.curl)
+
+    def cut_if_stuck(self) -> None:
+        """Shut down what libcurl has been at since the last call; for a thread, as long as the loop is not free.
+
+        pycurl lets go of the GIL meanwhile. Whose turn it is among several is not known when libcurl's timers ran.
+        """
+        fd, actions = self._acting, self._actions
+        if fd is not None and actions == self._actions_seen:
+            for number in tuple(self._sockets) if fd == pycurl.SOCKET_TIMEOUT else (fd,):
+                _shut_down(number)
+        self._actions_seen = actions
 
     def close(self) -> None:
         """Stop all transfers and give back every descriptor."""
@@ -114,7 +133,10 @@ class Multi:
             self._arm()
 
     def _act(self, fd: int, events: int) -> None:
+        self._acting = fd
+        self._actions += 1
         _, running = self._multi.socket_action(fd, events)
+        self._acting = None
         if running < len(self._running):
             self._settle()
         if self._due < self._timer_at:
@@ -140,3 +162,9 @@ class Multi:
             self._timer.cancel()
         self._timer_at = self._due
         self._timer = self._loop.call_later(max(0.0, self._due - self._clock.monotonic()), self._on_timer)
+
+
+def _shut_down(fd: int) -> None:
+    # It may be gone by now: libcurl went on meanwhile, and nothing is left to do.
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

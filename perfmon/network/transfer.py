@@ -9,6 +9,7 @@ Addresses come from `perfmon.network.resolve`; libcurl looks up no name here, so
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from perfmon.network.tls import TlsConfig, trust_file
 __all__ = ["Exchange", "Request", "Response", "Transfer"]
 
 Note = Callable[[str], None]
+
+_STUCK_S = 1.0  # of one turn of libcurl, which takes microseconds
 
 
 class Exchange:
@@ -58,13 +61,18 @@ class Transfer:
         self._clock = clock
         self._multis: dict[tuple[str, int], Multi] = {}
         self._loop: asyncio.AbstractEventLoop
+        self._closing = threading.Event()
+        self._watchman = threading.Thread(target=self._cut_what_is_stuck, name="perfmon-watchman", daemon=True)
 
     def open(self) -> None:
         """Bind to the running loop."""
         self._loop = asyncio.get_running_loop()
+        self._watchman.start()
 
     def close(self) -> None:
         """Cancel what still runs and give every descriptor back."""
+        self._closing.set()
+        self._watchman.join()
         for multi in self._multis.values():
             multi.close()
         self._multis.clear()
@@ -94,6 +102,11 @@ class Transfer:
         response = handle.response(code, message)
         exchange.give_back(handle)
         return response
+
+    def _cut_what_is_stuck(self) -> None:
+        while not self._closing.wait(_STUCK_S):
+            for multi in tuple(self._multis.values()):
+                multi.cut_if_stuck()
 
     def _multi(self, tls: TlsConfig | None) -> Multi:
         """One multi per state of each file of roots: libcurl parses it once per multi, and keeps it for a day."""

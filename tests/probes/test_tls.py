@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from probing import outcome, probe_http, probe_tcp
-from servers import LONG_AGO, Authority, answer, http, serve, silent
+from servers import LONG_AGO, Authority, answer, flooding, http, serve, silent
 
 from perfmon.network.tls import TlsConfig
 
@@ -160,6 +160,16 @@ async def test_t11_a_server_that_never_shakes_hands_ends_in_time(probe, authorit
     assert ("timeout", "tls") == (measurement.failure.reason, measurement.failure.phase)
     assert 0.15 < measurement.phases["tls"] <= 0.21
     assert EARLIEST not in measurement.facts
+
+
+async def test_a_flood_of_hello_requests_ends_and_frees_the_loop(probe):
+    """OpenSSL skips them one after the other, and would do so for ever."""
+    with flooding(b"\x16\x03\x03\x40\x00" + bytes(16_384)) as port:
+        began = time.monotonic()
+        measurement = await probe("127.0.0.1", port, TlsConfig(), timeout_s=0.3)
+
+    assert outcome(measurement) in ("tls_handshake", "timeout")
+    assert time.monotonic() - began < 4
 
 
 async def test_tls_to_a_server_of_plain_text_is_a_failed_handshake(probe, authority):
