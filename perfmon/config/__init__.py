@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -36,6 +37,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
 
     listen: tuple[str, ...]  # "HOST:PORT", "[IPV6]:PORT" or ":PORT"
     probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe
+    external_url: str = ""  # where people reach the page; "" = the first of `listen`
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +227,18 @@ def _web(place: Place) -> dict[str, Any]:
             place.problem(f"listen[{index}]", f"{quoted(address)} stands here a second time")
     allowed = values["probe_allow"] if values["probe_allow"] is not WRONG else []
     networks = [_network(place, f"probe_allow[{index}]", text) for index, text in enumerate(allowed)]
-    return {"listen": tuple(listen), "probe_allow": tuple(networks)}
+    url = values["external_url"]
+    if url is not WRONG and url and not _is_page(url):
+        place.problem("external_url", f"expected a URL such as https://perfmon.example/, got {quoted(url)}")
+    return {"listen": tuple(listen), "probe_allow": tuple(networks), "external_url": url}
+
+
+def _is_page(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False
 
 
 def _network(place: Place, below: str, text: str) -> Any:

@@ -161,6 +161,9 @@ class WebSection(Section, frozen=True, kw_only=True):
         tuple[PublicText, ...],
         _says("Networks that may call `/probe`, which probes whatever it is asked to. This machine always may."),
     ] = ()
+    external_url: Annotated[
+        PublicText, _says("Where people reach the page, for links in alerts; the first of `listen` when not given.")
+    ] = ""
 
 
 class StateSection(Section, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ class Daemon:
             config.receivers,
             clock=clock,
             store=self._store,
-            page_url=page_url(config.web.listen[0]),
+            page_url=config.web.external_url or page_url(config.web.listen[0]),
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
         )
         self.rules = Rules(
@@ -252,6 +252,7 @@ class Daemon:
         started, now = self._started_with, self.config
         settings = {
             "web.listen": (started.web.listen, now.web.listen),
+            "web.external_url": (started.web.external_url, now.web.external_url),
             "state.path": (started.state.path, now.state.path),
             "limits.series": (started.limits.series, now.limits.series),
         }
