@@ -39,13 +39,12 @@ def command(out: Path, check: bool) -> int:  # noqa: FBT001 - click passes by na
 
 def _documents() -> Mapping[str, str]:
     try:
-        from perfmon.provision.dashboards import documents  # noqa: PLC0415 - needs a development dependency
+        from perfmon.provision.dashboards import documents  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("grafana_foundation_sdk"):
             raise
-        # Pinned: without the version pip picks an older build of it, whose number begins with an epoch.
         raise UsageError(
-            "generating dashboards needs grafana-foundation-sdk: pip install grafana-foundation-sdk==0.0.21 "
+            "generating dashboards needs grafana-foundation-sdk: pip install 'perfmon[dashboards]' "
             "(perfmon's source has them ready made in dashboards/)"
         ) from error
     return documents()

@@ -242,5 +242,5 @@ def test_without_the_sdk_it_says_what_to_install():
 
     assert 104 == ran.returncode
     assert ran.stderr.startswith(
-        "perfmon: generating dashboards needs grafana-foundation-sdk: pip install grafana-foundation-sdk==0.0.21"
+        "perfmon: generating dashboards needs grafana-foundation-sdk: pip install 'perfmon[dashboards]'"
     )
