@@ -9,6 +9,7 @@ import gc
 import signal
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 import structlog
 import uvloop
@@ -114,7 +115,8 @@ class Daemon:
     async def watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set, then end in order: probes, notifications, state."""
         listen = self.config.web.listen
-        async with serve(app(self._face(), listen=listen), listen) as addresses:
+        names = (*listen, urlsplit(self.config.web.external_url).netloc)
+        async with serve(app(self._face(), listen=names), listen) as addresses:
             self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
             _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())

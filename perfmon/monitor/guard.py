@@ -37,7 +37,7 @@ def host_objection(request: HTTPConnection, names: frozenset[str]) -> str:
     host = _host_of(request.headers.get("host", ""))
     if not host or host in names or host.endswith(".localhost") or _address(host) is not None:
         return ""
-    return f"host {json.dumps(host)} is not a name of this address; call it as localhost or 127.0.0.1"
+    return f"host {json.dumps(host)} is not a name of this address; call it as localhost, or set web.external_url"
 
 
 def reader_objection(request: HTTPConnection) -> str:

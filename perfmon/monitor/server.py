@@ -29,6 +29,7 @@ from perfmon.monitor.listen import serve
 __all__ = ["Answer", "View", "app", "probe_timeout", "serve"]
 
 Json = dict[str, Any]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Answer = tuple[bytes, Mapping[str, str]]  # a body and its headers, "Content-Type" among them
 
 
@@ -81,17 +82,20 @@ class View(Protocol):
 
 
 def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
-    """The ASGI application; the hosts of `listen` are names it may be called by."""
+    """The ASGI application; the hosts of `listen` are names it may be called by.
+
+    Whether it is healthy it tells by any name: an orchestrator asks as it likes, and a stranger learns nothing.
+    """
     routes = [
-        Route("/", _static(_PAGE / "index.html")),
+        Route("/", _by_name(_static(_PAGE / "index.html"))),
         *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
-        Route("/metrics", _metrics),
-        Route("/probe", _probe),
+        Route("/metrics", _by_name(_metrics)),
+        Route("/probe", _by_name(_probe)),
         Route("/-/healthy", _healthy),
         Route("/-/ready", _ready),
-        Route("/-/reload", _reload, methods=["POST", "PUT"]),
-        Route("/api/v1/targets", _targets),
-        Route("/api/v1/alerts", _alerts),
+        Route("/-/reload", _by_name(_reload), methods=["POST", "PUT"]),
+        Route("/api/v1/targets", _by_name(_targets)),
+        Route("/api/v1/alerts", _by_name(_alerts)),
     ]
     application = Starlette(
         routes=routes,
@@ -130,7 +134,6 @@ async def _probe(request: Request) -> Response:
     view = _view(request)
     client = request.client.host if request.client else ""
     _refuse(guard.client_objection(client, view.probe_allow))
-    _refuse(guard.host_objection(request, request.app.state.names))
     _refuse(guard.reader_objection(request))
     name = _parameter(request, "module") or "http_2xx"
     module = view.module(name)
@@ -172,7 +175,6 @@ def _health(fine: bool, words: str) -> Response:  # noqa: FBT001 - unpacked from
 
 
 async def _reload(request: Request) -> Response:
-    _refuse(guard.host_objection(request, request.app.state.names))
     _refuse(guard.writer_objection(request))
     problems = await _view(request).reload()
     if problems:
@@ -202,7 +204,7 @@ _TYPES = {
 }
 
 
-def _static(file: Path) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+def _static(file: Path) -> Handler:
     """A handler that sends one file, or 304 to a browser that has it as it is."""
     body = file.read_bytes()
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
@@ -283,6 +285,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 # ---------------------------------------------------------------- small pieces
+
+
+def _by_name(handler: Handler) -> Handler:
+    """The handler, for requests that call this server by a name of its own."""
+
+    async def answer(request: Request) -> Response:
+        _refuse(guard.host_objection(request, request.app.state.names))
+        return await handler(request)
+
+    return answer
+
 
 _Result = TypeVar("_Result")
 

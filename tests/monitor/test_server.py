@@ -101,11 +101,21 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example"]
 )
-@pytest.mark.parametrize(("method", "path"), [("GET", "/probe?target=a"), ("POST", "/-/reload")])
-async def test_a_rebound_dns_name_can_neither_probe_nor_reload(ask, view, host, method, path):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/probe?target=a"),
+        ("POST", "/-/reload"),
+        ("GET", "/"),
+        ("GET", "/metrics"),
+        ("GET", "/api/v1/targets"),
+        ("GET", "/api/v1/alerts"),
+    ],
+)
+async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, view, host, method, path):
     status, _, body = await ask(path, method=method, Host=host)
 
-    expected = f'host "{host.partition(":")[0]}" is not a name of this address; call it as localhost or 127.0.0.1\n'
+    expected = f'host "{host.partition(":")[0]}" is not a name of this address; call it as localhost, or set web.external_url\n'
     assert (403, expected) == (status, body)
     assert ([], 0) == (view.probed, view.reloads)
 
