@@ -4,7 +4,7 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
-from perfmon.probes import http, tcp
+from perfmon.probes import http, tcp, tls
 
 
 async def probe_http(
@@ -19,6 +19,14 @@ async def probe_tcp(
     network: Network, address: str, *, timeout_s: float = 2.0, hostname: str = "", **config: object
 ) -> Measurement:
     module = Module(name="tcp", kind="tcp", timeout_s=timeout_s, config=tcp.Config(**config))
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network)
+
+
+async def probe_tls(
+    network: Network, address: str, *, timeout_s: float = 2.0, hostname: str = "", **config: object
+) -> Measurement:
+    module = Module(name="tls", kind="tls", timeout_s=timeout_s, config=tls.Config(**config))
     target = Target(probe="test", address=address, hostname=hostname)
     return await measure.probe(target, module, clock=SystemClock(), network=network)
 

@@ -11,7 +11,7 @@ import pycurl
 from perfmon.model import Failure, Phase, Reason
 from perfmon.units import format_bytes, format_duration
 
-__all__ = ["CUT_HEADER", "NOT_HTTP", "Fault", "blame"]
+__all__ = ["CUT_HEADER", "NOT_HTTP", "Fault", "blame", "judge_certificate", "judge_connect"]
 
 NOT_HTTP = 8  # CURLE_WEIRD_SERVER_REPLY
 CUT_HEADER = "cut header"  # our own message, for E_PARTIAL_FILE
@@ -40,17 +40,32 @@ def blame(fault: Fault) -> Failure:
     return Failure(reason=reason, phase=fault.phase, message=message)
 
 
-def _not_connected(fault: Fault) -> Judgement:
-    match fault.errno:
+def judge_connect(code: int, said: str, peer: str, elapsed_s: float) -> Judgement:
+    """What `errno` means when nobody could be reached; `said` where there is none."""
+    match code:
         case errno.ECONNREFUSED:
-            return "connect_refused", f"connection refused by {fault.peer}"
+            return "connect_refused", f"connection refused by {peer}"
         case errno.ETIMEDOUT:
-            return "connect_timeout", f"no connection to {fault.peer} after {_elapsed(fault)}"
+            return "connect_timeout", f"no connection to {peer} after {format_duration(elapsed_s, brief=True)}"
         case errno.ECONNRESET:
-            return "reset", f"connection reset by {fault.peer}"
-        case code:
-            why = os.strerror(code).lower() if code else fault.message
-            return "unreachable", f"{fault.peer} cannot be reached: {why}"
+            return "reset", f"connection reset by {peer}"
+        case _:
+            why = os.strerror(code).lower() if code else said
+            return "unreachable", f"{peer} cannot be reached: {why}"
+
+
+def judge_certificate(verify_result: int, said: str, peer: str) -> Judgement:
+    """What OpenSSL's objection to a certificate means."""
+    if verify_result in _EXPIRED:
+        when = "is not valid yet" if verify_result == 9 else "has expired"
+        return "tls_expired", f"certificate of {peer} {when}"
+    if verify_result in _NAME_MISMATCH:
+        return "tls_name_mismatch", f"certificate of {peer} is not for this name"
+    return "tls_untrusted", f"certificate of {peer} is not trusted: {said}"
+
+
+def _not_connected(fault: Fault) -> Judgement:
+    return judge_connect(fault.errno, fault.message, fault.peer, fault.elapsed_s)
 
 
 def _timed_out(fault: Fault) -> Judgement:
@@ -75,12 +90,7 @@ _NAME_MISMATCH = (0, 1, 62, 64)
 
 
 def _not_verified(fault: Fault) -> Judgement:
-    if fault.verify_result in _EXPIRED:
-        when = "is not valid yet" if fault.verify_result == 9 else "has expired"
-        return "tls_expired", f"certificate of {fault.peer} {when}"
-    if fault.verify_result in _NAME_MISMATCH:
-        return "tls_name_mismatch", f"certificate of {fault.peer} is not for this name"
-    return "tls_untrusted", f"certificate of {fault.peer} is not trusted: {_openssl(fault.message)}"
+    return judge_certificate(fault.verify_result, _openssl(fault.message), fault.peer)
 
 
 def _broken(fault: Fault) -> Judgement:

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.utils import CryptographyDeprecationWarning
 
 from perfmon.clock import iso
-from perfmon.model import fact_key
+from perfmon.model import Failure, fact_key
 
-__all__ = ["Chain", "Leaf", "read_chain"]
+__all__ = ["Chain", "Leaf", "explain", "read_chain"]
 
+_NAMES_SHOWN = 5
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -75,6 +76,30 @@ def _facts(chain: Sequence[x509.Certificate], trusted: str) -> Chain:
         roots = _roots(trusted, Path(trusted).stat().st_mtime_ns)
         facts["probe_ssl_last_chain_expiry_timestamp_seconds"] = _last_expiry(chain, roots)
     return Chain(leaf=leaf, facts=facts)
+
+
+def explain(refused: Failure, leaf: Leaf, *, peer: str, name: str, wall: float) -> Failure:
+    """The same failure in the words of the certificate that was refused; `name` is what it should have been for."""
+    whose = f"certificate of {peer}"
+    match refused.reason:
+        case "tls_name_mismatch":
+            message = f"{whose} is for {_list(leaf.names)}, not for {name}"
+        case "tls_untrusted":
+            message = f"{whose} is issued by {leaf.issuer}, which is not trusted"
+        case _ if wall < leaf.not_before:
+            message = f"{whose} is not valid before {_day(leaf.not_before)}"
+        case _:
+            message = f"{whose} expired on {_day(leaf.not_after)}"
+    return Failure(reason=refused.reason, phase=refused.phase, message=message, evidence=leaf.evidence())
+
+
+def _day(wall: float) -> str:
+    return iso(wall).partition("T")[0]
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return (f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown) or "no name"
 
 
 def _leaf(certificate: x509.Certificate) -> Leaf:

@@ -3,11 +3,9 @@
 import ipaddress
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from perfmon.clock import iso
 from perfmon.model import Failure, Reason
 from perfmon.network.address import bracketed
 from perfmon.network.resolve import Family, Resolved, ResolveFailed, is_localhost
@@ -15,14 +13,10 @@ from perfmon.network.tls import TlsConfig, trust_file, version_key
 from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.trace import Trace
 
-if TYPE_CHECKING:
-    from perfmon.network.certificates import Leaf
-
-__all__ = ["Hop", "reach"]
+__all__ = ["WORTH_A_LOOK_S", "Hop", "addresses_to_try", "look_up", "reach", "tell_certificates"]
 
 _REFUSED: tuple[Reason, ...] = ("tls_expired", "tls_name_mismatch", "tls_untrusted")
-_WORTH_A_LOOK_S = 0.001  # libcurl's time-out in milliseconds cannot be 0
-_NAMES_SHOWN = 5
+WORTH_A_LOOK_S = 0.001  # libcurl's time-out in milliseconds cannot be 0
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -36,17 +30,30 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 async def reach(hop: Hop, trace: Trace, *, cookies: Collection[bytes] = ()) -> Response | Failure:
     """The response, which may hold an error; a failure alone when there was nobody to ask."""
+    resolved = await look_up(hop.host, trace, prefer=hop.prefer, fallback=hop.fallback)
+    if isinstance(resolved, Failure):
+        return resolved
+    response, address = await _perform(hop, trace, resolved, cookies)
+    tls = hop.exchange.request.tls
+    return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
+
+
+async def look_up(host: str, trace: Trace, *, prefer: Family, fallback: bool) -> Resolved | Failure:
+    """The addresses of a name, with the phase and the facts of the look-up in the trace."""
     try:
-        resolved = await trace.network.resolver.resolve(
-            hop.host, prefer=hop.prefer, fallback=hop.fallback, deadline=trace.deadline
-        )
+        resolved = await trace.network.resolver.resolve(host, prefer=prefer, fallback=fallback, deadline=trace.deadline)
     except ResolveFailed as error:
         _write_look_up(trace, error.seconds, "", 0.0, 0.0)
         return error.failure
     _write_look_up(trace, resolved.seconds, resolved.address, *_address_facts(resolved.address))
-    response, address = await _perform(hop, trace, resolved, cookies)
-    tls = hop.exchange.request.tls
-    return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
+    return resolved
+
+
+def addresses_to_try(host: str, resolved: Resolved, *, fallback: bool) -> Sequence[str]:
+    """The first address decides; only localhost is the same machine at each of its addresses."""
+    if len(resolved.all_addresses) == 1 or not fallback or not is_localhost(host):
+        return (resolved.address,)
+    return (resolved.address, *(address for address in resolved.all_addresses if address != resolved.address))
 
 
 def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, address_hash: float) -> None:
@@ -60,8 +67,7 @@ def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, 
 
 
 async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes]) -> tuple[Response, str]:
-    """The first address decides; only localhost is the same machine at each of its addresses."""
-    for address in (resolved.address, *_also_here(hop, resolved)):
+    for address in addresses_to_try(hop.host, resolved, fallback=hop.fallback):
         if trace.lines is not None:
             trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
         response = await trace.network.transfer.perform(
@@ -75,12 +81,6 @@ async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collecti
         if response.error is None or response.error.reason != "connect_refused":
             break
     return response, address
-
-
-def _also_here(hop: Hop, resolved: Resolved) -> Sequence[str]:
-    if len(resolved.all_addresses) == 1 or not hop.fallback or not is_localhost(hop.host):
-        return ()
-    return [address for address in resolved.all_addresses if address != resolved.address]
 
 
 @lru_cache(maxsize=65_536)
@@ -106,14 +106,29 @@ async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: Tl
         pems = await _look(hop.exchange.request, tls, trace, address)
     if not pems:
         return response
-    from perfmon.network.certificates import read_chain  # noqa: PLC0415 - heavy, and only https needs it
+    told = tell_certificates(
+        trace,
+        pems,
+        tls,
+        refused,
+        peer=f"{bracketed(hop.host)}:{hop.exchange.request.port}",
+        name=hop.exchange.request.name,
+    )
+    return msgspec.structs.replace(response, error=told) if refused else response
+
+
+def tell_certificates(
+    trace: Trace, pems: tuple[str, ...], tls: TlsConfig, refused: Failure | None, *, peer: str, name: str
+) -> Failure | None:
+    """Write the facts of a chain into the trace; `refused` in the chain's own words, None where it was not refused."""
+    from perfmon.network.certificates import explain, read_chain  # noqa: PLC0415 - heavy, and only TLS needs it
 
     verified = not refused and not tls.insecure_skip_verify
     chain = read_chain(pems, (tls.ca_file or trust_file()) if verified else "")
     if chain is None:
-        return response
+        return refused
     trace.facts.update(chain.facts)
-    return _explained(response, refused, chain.leaf, hop, trace.clock.wall()) if refused else response
+    return explain(refused, chain.leaf, peer=peer, name=name, wall=trace.clock.wall()) if refused else None
 
 
 async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) -> tuple[str, ...]:
@@ -121,7 +136,7 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
 
     It takes place within the deadline and counts for no phase.
     """
-    if trace.remaining() < _WORTH_A_LOOK_S:
+    if trace.remaining() < WORTH_A_LOOK_S:
         return ()
     believing = msgspec.structs.replace(tls, insecure_skip_verify=True)
     look = Exchange(Request(url=request.url, name=request.name, port=request.port, tls=believing, connect_only=True))
@@ -130,28 +145,3 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
     finally:
         look.close()
     return response.certificates
-
-
-def _explained(response: Response, error: Failure, leaf: "Leaf", hop: Hop, wall: float) -> Response:
-    request = hop.exchange.request
-    whose = f"certificate of {bracketed(hop.host)}:{request.port}"
-    match error.reason:
-        case "tls_name_mismatch":
-            message = f"{whose} is for {_list(leaf.names)}, not for {request.name}"
-        case "tls_untrusted":
-            message = f"{whose} is issued by {leaf.issuer}, which is not trusted"
-        case _ if wall < leaf.not_before:
-            message = f"{whose} is not valid before {_day(leaf.not_before)}"
-        case _:
-            message = f"{whose} expired on {_day(leaf.not_after)}"
-    told = Failure(reason=error.reason, phase=error.phase, message=message, evidence=leaf.evidence())
-    return msgspec.structs.replace(response, error=told)
-
-
-def _day(wall: float) -> str:
-    return iso(wall).partition("T")[0]
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    return (f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown) or "no name"

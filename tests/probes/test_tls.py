@@ -1,11 +1,11 @@
-"""TLS and certificates, by the http and the tcp probe. Names like t01 are rows of blackbox_exporter's own tests, restated."""
+"""TLS and certificates, by the http, the tcp and the tls probe. Names like t01 are rows of blackbox_exporter's own tests, restated."""
 
 import ssl
 import time
 from datetime import UTC, datetime
 
 import pytest
-from probing import outcome, probe_http, probe_tcp
+from probing import outcome, probe_http, probe_tcp, probe_tls
 from servers import LONG_AGO, Authority, answer, flooding, http, serve, silent
 
 from perfmon.network.tls import TlsConfig
@@ -19,13 +19,15 @@ def info(measurement):
     return next((name for name in measurement.facts if name.startswith("probe_ssl_last_chain_info")), "")
 
 
-@pytest.fixture(params=["http", "tcp"])
+@pytest.fixture(params=["http", "tcp", "tls"])
 def probe(request, network):
-    """The same TLS run by either probe: `await probe(host, port, tls_config)`."""
+    """The same TLS run by each probe: `await probe(host, port, tls_config)`."""
 
     async def run(host, port, tls_config, **how):
         if request.param == "http":
             return await probe_http(network, f"https://{host}:{port}/", tls_config=tls_config, **how)
+        if request.param == "tls":
+            return await probe_tls(network, f"{host}:{port}", tls_config=tls_config, **how)
         return await probe_tcp(network, f"{host}:{port}", tls=True, tls_config=tls_config, **how)
 
     return run
