@@ -4,7 +4,7 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
-from perfmon.probes import http, tcp, tls
+from perfmon.probes import http, tcp, tls, unix
 
 
 async def probe_http(
@@ -29,6 +29,11 @@ async def probe_tls(
     module = Module(name="tls", kind="tls", timeout_s=timeout_s, config=tls.Config(**config))
     target = Target(probe="test", address=address, hostname=hostname)
     return await measure.probe(target, module, clock=SystemClock(), network=network)
+
+
+async def probe_unix(network: Network, path: str, *, timeout_s: float = 2.0, **config: object) -> Measurement:
+    module = Module(name="unix", kind="unix", timeout_s=timeout_s, config=unix.Config(**config))
+    return await measure.probe(Target(probe="test", address=path), module, clock=SystemClock(), network=network)
 
 
 def outcome(measurement: Measurement) -> str:

@@ -1,4 +1,4 @@
-"""Hold a dialogue over TCP: hear a line or bytes, answer, go over to TLS, step by step, and say where it went wrong."""
+"""Hold a dialogue over a stream: hear a line or bytes, answer, go over to TLS, and say where it went wrong."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Literal
 import msgspec
 
 from perfmon.model import Failure, Phase, Reason, fact_key
-from perfmon.network.address import bracketed
 from perfmon.network.reach import WORTH_A_LOOK_S, addresses_to_try, look_up, tell_certificates
 from perfmon.network.stream import Broken, Route, Stream, connect
 from perfmon.patterns import Match, Pattern, expand
@@ -53,14 +52,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 async def hold(dialogue: Dialogue, trace: Trace) -> Ended:
     """Go through all steps, or to the first that fails; over by the trace's deadline."""
     route = dialogue.route
-    resolved = await look_up(route.host, trace, prefer=route.prefer, fallback=route.fallback)
-    if isinstance(resolved, Failure):
-        return Ended(failure=resolved)
+    addresses = await _addresses(route, trace)
+    if isinstance(addresses, Failure):
+        return Ended(failure=addresses)
     talk = _Talk(dialogue, trace)
     refused = False
     try:
         async with asyncio.timeout(trace.remaining()):
-            await talk.go(addresses_to_try(route.host, resolved, fallback=route.fallback))
+            await talk.go(addresses)
         failure = None
     except TimeoutError:
         phase = trace.phase or "connect"
@@ -75,6 +74,15 @@ async def hold(dialogue: Dialogue, trace: Trace) -> Ended:
     if failure is not None and refused:
         failure = await _explained(failure, talk, dialogue, trace)
     return Ended(failure=failure, certificates=talk.certificates, protocol=talk.protocol, mismatch=talk.mismatch)
+
+
+async def _addresses(route: Route, trace: Trace) -> Sequence[str] | Failure:
+    if route.path:
+        return (route.path,)
+    resolved = await look_up(route.host, trace, prefer=route.prefer, fallback=route.fallback)
+    if isinstance(resolved, Failure):
+        return resolved
+    return addresses_to_try(route.host, resolved, fallback=route.fallback)
 
 
 class _Talk:
@@ -169,7 +177,7 @@ class _Talk:
         await stream.start_tls(route)
         self.certificates, self.protocol = stream.certificates, stream.protocol
         if self.certificates:
-            tell_certificates(self._trace, self.certificates, route.tls, None, peer=_peer(route), name=route.name)
+            tell_certificates(self._trace, self.certificates, route.tls, None, peer=route.peer, name=route.name)
 
     # ------------------------------------------------------------ what went wrong
 
@@ -179,7 +187,7 @@ class _Talk:
     def out_of_time(self, phase: Phase, elapsed_s: float) -> Failure:
         """The failure of a dialogue that was cut off in `phase`."""
         route, elapsed = self._dialogue.route, format_duration(elapsed_s, brief=True)
-        peer = self._stream.peer if self._stream else _peer(route)
+        peer = self._stream.peer if self._stream else route.peer
         reason: Reason = "connect_timeout" if phase == "connect" else "timeout"
         match phase:
             case "connect":
@@ -215,12 +223,8 @@ async def _explained(refused: Failure, talk: _Talk, dialogue: Dialogue, trace: T
     talk.certificates = seen.certificates
     if not seen.certificates:
         return refused
-    told = tell_certificates(trace, seen.certificates, route.tls, refused, peer=_peer(route), name=route.name)
+    told = tell_certificates(trace, seen.certificates, route.tls, refused, peer=route.peer, name=route.name)
     return told or refused
-
-
-def _peer(route: Route) -> str:
-    return f"{bracketed(route.host)}:{route.port}"
 
 
 def _shown(data: bytes) -> str:

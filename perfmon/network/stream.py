@@ -27,6 +27,7 @@ __all__ = ["Broken", "Route", "Stream", "check_source", "connect", "route_to"]
 
 _LONGEST_LINE_BYTES = 64 * 1024  # as Go's line scanner has it, and so blackbox_exporter
 _CHUNK_BYTES = 4096
+_TRY_AGAIN_S = 0.01
 _GONE = (errno.ECONNRESET, errno.EPIPE)
 
 T = TypeVar("T")
@@ -35,14 +36,24 @@ T = TypeVar("T")
 class Route(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Where to connect to, and from where."""
 
-    host: str  # the name to look up, or an address
-    port: int
-    name: str  # what SNI says and the certificate must be for
-    prefer: Family
-    fallback: bool
+    host: str = ""  # the name to look up, or an address
+    port: int = 0
+    path: str = ""  # of a Unix socket, instead of both; "@name" for one that is in no file system
+    name: str  # what SNI says and the certificate must be for, "" when nobody asks
+    prefer: Family = "ip6"
+    fallback: bool = True
     source: str = ""  # the address of this machine's to connect from
     tls: TlsConfig
     alpn: tuple[str, ...] = ()  # protocols to offer in the handshake
+
+    def to(self, address: str) -> str:
+        """The other side as messages name it: "[::1]:25"."""
+        return self.path or f"{bracketed(address)}:{self.port}"
+
+    @property
+    def peer(self) -> str:
+        """The other side by its name."""
+        return self.to(self.host)
 
 
 def route_to(
@@ -91,11 +102,13 @@ async def connect(route: Route, addresses: Iterable[str], trace: Trace) -> "Stre
     trace.begin("connect")
     failure = None
     for address in addresses:
-        trace.note("connecting", address=address, port=route.port)
+        peer = route.to(address)
+        trace.note("connecting", to=peer)
         try:
-            return Stream(await _dial(address, route), f"{bracketed(address)}:{route.port}", trace)
+            sock = await (_dial_path(route.path) if route.path else _dial(address, route))
+            return Stream(sock, peer, trace)
         except OSError as error:
-            failure = _not_connected(error, address, route, trace)
+            failure = _not_connected(error, peer, route, trace)
         if failure.reason != "connect_refused":
             break
     assert failure is not None, "a name leads somewhere"
@@ -172,7 +185,7 @@ class Stream:
         except Unusable as error:
             reason: Reason = "tls_handshake" if error.own else "tls_untrusted"
             raise self._broken(reason, "tls", str(error)) from None
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=route.name)
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=route.name or None)
         try:
             await self._through_tls(tls.do_handshake)
         except OSError as error:
@@ -291,15 +304,30 @@ async def _dial(address: str, route: Route) -> socket.socket:
     return sock
 
 
-def _not_connected(error: OSError, address: str, route: Route, trace: Trace) -> Failure:
+async def _dial_path(path: str) -> socket.socket:
+    """A Unix socket connects at once or not at all; when its queue is full the kernel says "try again", not when."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        while True:
+            try:
+                sock.connect(f"\0{path[1:]}" if path.startswith("@") else path)
+            except BlockingIOError:
+                await asyncio.sleep(_TRY_AGAIN_S)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _not_connected(error: OSError, peer: str, route: Route, trace: Trace) -> Failure:
     trace.end()
-    code = error.errno or 0
-    reason, message = blame.judge_connect(
-        code, _said(error), f"{bracketed(address)}:{route.port}", trace.phases["connect"]
-    )
+    reason, message = blame.judge_connect(error.errno or 0, _said(error), peer, trace.phases["connect"])
+    trace.begin("connect")
+    if route.path and isinstance(error, PermissionError):
+        reason = "permission"
     if route.source and reason == "unreachable":
         message += f" (from {route.source})"
-    trace.begin("connect")
     return Failure(reason=reason, phase="connect", message=message)
 
 

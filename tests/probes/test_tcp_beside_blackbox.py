@@ -14,8 +14,8 @@ from daemon import free_port
 from probing import probe_tcp
 from servers import answer, closing, http, serve, silent, unused_port
 
+from perfmon.network.query_response import QueryResponse
 from perfmon.network.tls import TlsConfig
-from perfmon.probes.tcp import QueryResponse
 
 pytestmark = pytest.mark.servers
 

@@ -10,8 +10,9 @@ import pytest
 from probing import outcome, probe_tcp
 from servers import LONG_AGO, full_backlog, reset, serve, silent, unused_port
 
+from perfmon.network.query_response import Label, QueryResponse
 from perfmon.network.tls import TlsConfig
-from perfmon.probes.tcp import Config, Label, QueryResponse, check
+from perfmon.probes.tcp import Config, check
 
 EARLIEST = "probe_ssl_earliest_cert_expiry"
 REGEX = "probe_failed_due_to_regex"
@@ -196,7 +197,7 @@ async def test_c19_each_phase_and_each_step_has_its_time(network, authority):
             tls_config=TlsConfig(ca_file=authority.file),
         )
 
-    first, second = (measurement.facts[f'probe_tcp_step_duration_seconds{{step="{step}"}}'] for step in (1, 2))
+    first, second = (measurement.facts[f'probe_step_duration_seconds{{step="{step}"}}'] for step in (1, 2))
     assert "ok" == outcome(measurement)
     assert ["resolve", "connect", "tls", "processing", "request"] == list(measurement.phases)
     assert 0.03 <= first < 0.055 < second < 0.09
