@@ -448,7 +448,7 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     read_config = config.load([EXAMPLE], env=SECRETS)
 
     assert [] == list(validator.iter_errors(yaml.safe_load(EXAMPLE.read_text())))
-    assert {"http", "tcp"} == {module.kind for module in read_config.modules.values()}
+    assert {"http", "tcp", "tls"} == {module.kind for module in read_config.modules.values()}
     assert {"host", "process"} == {sampler.kind for sampler in read_config.samplers}
     assert {"threshold", "absent"} == {rule.kind for rule in read_config.rules}
     assert {"alertmanager", "webhook", "log"} == {receiver.kind for receiver in read_config.receivers}
@@ -467,8 +467,8 @@ def test_the_example_is_good_for_reader_and_schema(validator):
         (("rules", 0, "severity"), "fatal"),
         (("rules", 1, "threshold", "warn"), "x"),
         (("receivers", 0, "alertmanager", "urls"), "http://127.0.0.1:9093"),
-        (("modules", "tls_port", "prober"), "tpc"),
-        (("modules", "tls_port", "http"), {}),
+        (("modules", "ssh_banner", "prober"), "tpc"),
+        (("modules", "ssh_banner", "http"), {}),
         (("modules", "shop_page", "http", "methd"), "GET"),
         (("web", "listen"), ["127.0.0.1:99999"]),
         (("scrape_configs",), []),
