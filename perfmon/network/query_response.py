@@ -40,9 +40,12 @@ BLAMELESS: Mapping[str, float] = {"probe_failed_due_to_regex": 0.0, "probe_faile
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def check_entries(entries: Sequence[QueryResponse]) -> Iterable[tuple[str, str]]:
-    """Mistakes that types cannot express, as (path, message)."""
+def check_entries(entries: Sequence[QueryResponse], *, tls: bool) -> Iterable[tuple[str, str]]:
+    """Mistakes that types cannot express, as (path, message); `tls` from the beginning."""
     for number, entry in enumerate(entries):
+        if entry.starttls and tls:
+            yield f"query_response[{number}].starttls", "the connection has TLS already"
+        tls = tls or entry.starttls
         for path, message in _check_entry(entry):
             yield f"query_response[{number}].{path}", message
 

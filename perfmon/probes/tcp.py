@@ -46,7 +46,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     """Mistakes that types cannot express, as (path, message)."""
     for path, message in tls.check(config.tls_config):
         yield f"tls_config.{path}", message
-    yield from check_entries(config.query_response)
+    yield from check_entries(config.query_response, tls=config.tls)
     yield from check_source(config.source_ip_address)
     if config.expect_closed and (config.tls or config.query_response):
         yield "expect_closed", "a port that is closed has no TLS and no query_response"

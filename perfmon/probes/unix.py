@@ -33,7 +33,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     """Mistakes that types cannot express, as (path, message)."""
     for path, message in tls.check(config.tls_config):
         yield f"tls_config.{path}", message
-    yield from check_entries(config.query_response)
+    yield from check_entries(config.query_response, tls=config.tls)
     shakes_hands = config.tls or any(entry.starttls for entry in config.query_response)
     if shakes_hands and not config.tls_config.server_name and not config.tls_config.insecure_skip_verify:
         yield "tls_config.server_name", "a path says no name that the certificate could be for, expected one here"

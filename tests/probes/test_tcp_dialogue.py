@@ -369,6 +369,19 @@ async def test_c04_a_mail_server_goes_over_to_tls(network, authority):
     assert measurement.phases["tls"] > 0
 
 
+async def test_p10_a_hostname_is_what_the_certificate_must_be_for(network, authority):
+    async with serve(smtp(authority.context("shop.example"))) as port:
+        measurement = await probe_tcp(
+            network,
+            f"127.0.0.1:{port}",
+            hostname="shop.example",
+            query_response=SMTP,
+            tls_config=TlsConfig(ca_file=authority.file),
+        )
+
+    assert "ok" == outcome(measurement)
+
+
 async def test_what_was_said_before_tls_is_forgotten(network, authority):
     """Otherwise who sits between could put words into the server's mouth (CVE-2011-0411)."""
     async with serve(smtp(authority.context("localhost"), extra=b"250-AUTH injected\n")) as port:
@@ -524,6 +537,8 @@ async def test_c20_what_says_nothing_of_the_port_is_never_green(network):
             '"a-b" is no label name',
         ),
         ({"query_response": talk({"labels": [Label(name="a")]})}, "query_response[0].labels", "there is no expect"),
+        ({"query_response": talk({"starttls": True}), "tls": True}, "query_response[0].starttls", "has TLS already"),
+        ({"query_response": talk(*[{"starttls": True}] * 2)}, "query_response[1].starttls", "has TLS already"),
         ({"source_ip_address": "here"}, "source_ip_address", "does not appear to be"),
         ({"expect_closed": "either", "tls": True}, "expect_closed", "has no TLS"),
     ],
