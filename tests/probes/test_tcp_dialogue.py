@@ -221,7 +221,7 @@ async def test_a_server_that_says_something_else_for_ever_ends_in_time(network):
             network, f"127.0.0.1:{port}", query_response=talk({"expect": "^220"}), timeout_s=0.3
         )
 
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 0.9
     assert ("timeout", "processing") == (outcome(measurement), measurement.failure.phase)
     assert measurement.failure.evidence["line"].endswith(" no")
     assert 0 == measurement.facts[REGEX]
@@ -244,7 +244,7 @@ async def test_a_flood_of_tls_records_ends_in_time(network, authority):
             timeout_s=0.4,
         )
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.0
     assert ("timeout", "processing") == (outcome(measurement), measurement.failure.phase)
 
 
