@@ -10,12 +10,14 @@ from perfmon.model import Failure, Phase, Reason, fact_key
 from perfmon.network.reach import WORTH_A_LOOK_S, addresses_to_try, look_up, tell_certificates
 from perfmon.network.stream import Broken, Route, Stream, connect
 from perfmon.patterns import Match, Pattern, expand
+from perfmon.secret import Secret
 from perfmon.trace import Trace
 from perfmon.units import format_duration, quoted
 
 __all__ = ["Dialogue", "Ended", "Step", "hold"]
 
 _SHOWN = 200  # of a line or of bytes, as evidence
+_SECRET = repr(Secret())
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -29,6 +31,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     reply: str = ""  # a line to send, filled in from the line that was heard, "\n" is added
     data: bytes = b""  # bytes to send as they are
     starttls: bool = False
+    secret: bool = False  # what is expected may not be shown
     duration_key: str = ""  # the fact that tells how long this step took, "" = none
 
 
@@ -96,7 +99,7 @@ class _Talk:
         self._dialogue = dialogue
         self._trace = trace
         self._stream: Stream | None = None
-        self._last_line: str | None = None  # of the step under way
+        self._last_line: str | None = None  # of the step under way, that did not match
         self._expected = ""  # what is waited for, in words
 
     async def go(self, addresses: Sequence[str]) -> None:
@@ -122,13 +125,13 @@ class _Talk:
     async def _take(self, step: Step, stream: Stream) -> None:
         reply = step.reply
         if step.pattern is not None:
-            match = await self._hear(step.pattern, step.refusal, stream)
+            match = await self._hear(step.pattern, step, stream)
             reply = expand(reply, match)
             if step.labels:
                 labels = {name: expand(text, match) for name, text in step.labels}
                 self._trace.facts[fact_key("probe_expect_info", **labels)] = 1.0
         if step.expected:
-            await self._hear_bytes(step.expected, stream)
+            await self._hear_bytes(step.expected, step, stream)
         if step.until:
             await self._hear_until(step.until, stream)
         data = f"{reply}\n".encode() if reply else step.data
@@ -138,28 +141,30 @@ class _Talk:
         if step.starttls:
             await self._start_tls(stream)
 
-    async def _hear(self, pattern: Pattern, refusal: Pattern | None, stream: Stream) -> Match:
+    async def _hear(self, pattern: Pattern, step: Step, stream: Stream) -> Match:
         """Skip lines up to the first that matches."""
-        self._expected = f"a line that matches {quoted(pattern.pattern)}"
+        self._expected = f"a line that matches {_SECRET if step.secret else quoted(pattern.pattern)}"
         while (line := await stream.line()) is not None:
-            self._last_line = line
             match = pattern.search(line)
             if self._trace.lines is not None:
-                self._trace.note("read line", step=self.number, line=quoted(line), matches=match is not None)
+                shown = _SECRET if step.secret and match else quoted(line)
+                self._trace.note("read line", step=self.number, line=shown, matches=match is not None)
             if match is not None:
                 return match
-            if refusal is not None and refusal.search(line) is not None:
+            self._last_line = line
+            if step.refusal is not None and step.refusal.search(line) is not None:
                 raise self._broken("tls_handshake", f"{stream.peer} refused TLS: {quoted(line)}")
         self.mismatch = "regex"
         if self._last_line is None:
             raise self._broken("closed", f"{stream.peer} closed the connection, expected {self._expected}")
         raise self._broken("body", f"expected {self._expected}, the last was {quoted(self._last_line)}")
 
-    async def _hear_bytes(self, expected: bytes, stream: Stream) -> None:
-        self._expected = f"the bytes {_shown(expected)}"
+    async def _hear_bytes(self, expected: bytes, step: Step, stream: Stream) -> None:
+        self._expected = f"the bytes {_SECRET if step.secret else _shown(expected)}"
         came = await stream.same(expected)
         if self._trace.lines is not None:
-            self._trace.note("read bytes", step=self.number, bytes=_shown(came), matches=came == expected)
+            shown = _SECRET if step.secret and came == expected else _shown(came)
+            self._trace.note("read bytes", step=self.number, bytes=shown, matches=came == expected)
         if came == expected:
             return
         self.mismatch = "bytes"
@@ -201,7 +206,7 @@ class _Talk:
         return Failure(reason=reason, phase=phase, message=message, evidence=self.evidence())
 
     def evidence(self) -> dict[str, str]:
-        """Which step was under way, and the line that was heard last in it."""
+        """Which step was under way, and the last line heard in it that was none of the expected."""
         evidence = {"step": str(self.number)} if self.number else {}
         if self._last_line is not None:
             evidence["line"] = self._last_line[:_SHOWN]

@@ -8,6 +8,7 @@ import msgspec
 from perfmon.model import Failure, fact_key
 from perfmon.network.dialogue import Dialogue, Step, hold
 from perfmon.patterns import compile_pattern, problem
+from perfmon.secret import Secret
 from perfmon.trace import Trace
 
 __all__ = ["BLAMELESS", "Label", "QueryResponse", "check_entries", "steps_of", "talk"]
@@ -78,6 +79,10 @@ def _check_entry(entry: QueryResponse) -> Iterable[tuple[str, str]]:
     for number, label in enumerate(entry.labels):
         if not _LABEL.fullmatch(label.name):
             yield f"labels[{number}].name", f'"{label.name}" is no label name'
+        if isinstance(label.value, Secret):
+            yield f"labels[{number}].value", "a label is shown, so no secret may stand in it"
+    if len({label.name for label in entry.labels}) < len(entry.labels):
+        yield "labels", "one label name stands there twice"
     if entry.labels and not entry.expect:
         yield "labels", "labels are filled in from what expect found, and there is no expect"
 
@@ -91,5 +96,6 @@ def _step(number: int, entry: QueryResponse) -> Step:
         reply=entry.send if entry.expect else "",
         data=entry.send_bytes.encode() or bytes.fromhex(entry.send_hex) or (b"" if entry.expect else line),
         starttls=entry.starttls,
+        secret=any(isinstance(text, Secret) for text in (entry.expect, entry.expect_bytes, entry.expect_hex)),
         duration_key=fact_key("probe_step_duration_seconds", step=str(number)),
     )

@@ -22,6 +22,7 @@ from perfmon.network.resolve import Family
 from perfmon.network.tls import TlsConfig, version_key
 from perfmon.network.tls_context import Unusable, client_context, sent_chain
 from perfmon.trace import Trace
+from perfmon.units import quoted
 
 __all__ = ["Broken", "Route", "Stream", "check_source", "connect", "route_to"]
 
@@ -185,12 +186,15 @@ class Stream:
         except Unusable as error:
             reason: Reason = "tls_handshake" if error.own else "tls_untrusted"
             raise self._broken(reason, "tls", str(error)) from None
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=route.name or None)
         try:
+            tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=route.name or None)
             await self._through_tls(tls.do_handshake)
         except OSError as error:
             self._flush_without_waiting()  # the alert that says why we go
             raise self._not_shaken(error) from None
+        except ValueError as error:
+            message = f"{quoted(route.name)} is no name to ask for by TLS: {error}"
+            raise self._broken("tls_name_mismatch", "tls", message) from None
         self._tls = tls
         self._trace.end()
         self._trace.facts[version_key(tls.version() or "")] = 1.0

@@ -97,8 +97,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     return (
         ended.failure
         or _no_protocol(config, ended, target.address)
-        or _too_short(config, ended, target.address, trace)
-        or await _too_old(config, dialogue, target.address, trace)
+        or _ends_too_soon(config, ended, target.address, trace)
+        or await _takes_too_much(config, dialogue, target.address, trace)
     )
 
 
@@ -109,28 +109,28 @@ def _no_protocol(config: Config, ended: Ended, address: str) -> Failure | None:
     return Failure(reason="tls_handshake", phase="tls", message=message)
 
 
-def _too_short(config: Config, ended: Ended, address: str, trace: Trace) -> Failure | None:
+def _ends_too_soon(config: Config, ended: Ended, address: str, trace: Trace) -> Failure | None:
     """By the best chain that was verified, since a root sent needlessly may expire; else by all that was sent."""
     if not config.fail_if_expires_within:
         return None
     from perfmon.network.certificates import read_chain  # noqa: PLC0415 - heavy, and loaded by the handshake
 
-    chain = read_chain(ended.certificates, "")
+    chain = read_chain(ended.certificates, "") if ended.certificates else None
     if chain is None:
         message = f"certificate of {address} cannot be read, so nobody knows when it expires"
         return Failure(reason="tls_untrusted", phase="tls", message=message)
-    earliest = trace.facts["probe_ssl_earliest_cert_expiry"]
+    earliest = chain.facts["probe_ssl_earliest_cert_expiry"]
     until = trace.facts.get("probe_ssl_last_chain_expiry_timestamp_seconds", earliest)
     left_s = until - trace.clock.wall()
     if left_s >= config.fail_if_expires_within:
         return None
-    day, left = iso(until).partition("T")[0], format_duration(left_s, brief=True)
-    demanded = format_duration(config.fail_if_expires_within, brief=True)
-    message = f"certificate of {address} expires on {day}, in {left}, expected {demanded} at least"
+    day, demanded = iso(until).partition("T")[0], format_duration(config.fail_if_expires_within, brief=True)
+    when = f"expires on {day}, in {format_duration(left_s, brief=True)}" if left_s > 0 else f"expired on {day}"
+    message = f"certificate of {address} {when}, expected {demanded} at least"
     return Failure(reason="tls_expired", phase="tls", message=message, evidence=chain.leaf.evidence())
 
 
-async def _too_old(config: Config, dialogue: Dialogue, address: str, trace: Trace) -> Failure | None:
+async def _takes_too_much(config: Config, dialogue: Dialogue, address: str, trace: Trace) -> Failure | None:
     """Try each version that must be refused, on a connection of its own that counts for no phase."""
     for version in config.fail_if_accepts:
         quiet = Trace(clock=trace.clock, deadline=trace.deadline, network=trace.network)

@@ -10,9 +10,13 @@ import pytest
 from probing import outcome, probe_tcp
 from servers import LONG_AGO, full_backlog, reset, serve, silent, unused_port
 
+from perfmon import measure
+from perfmon.clock import SystemClock
+from perfmon.model import Module, Target
 from perfmon.network.query_response import Label, QueryResponse
 from perfmon.network.tls import TlsConfig
 from perfmon.probes.tcp import Config, check
+from perfmon.secret import Secret
 
 EARLIEST = "probe_ssl_earliest_cert_expiry"
 REGEX = "probe_failed_due_to_regex"
@@ -202,6 +206,23 @@ async def test_c19_each_phase_and_each_step_has_its_time(network, authority):
     assert ["resolve", "connect", "tls", "processing", "request"] == list(measurement.phases)
     assert 0.03 <= first < 0.055 < second < 0.09
     assert measurement.phases["processing"] + measurement.phases["request"] == pytest.approx(first + second, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"expect": Secret("^hidden$")}, {"expect_bytes": Secret("hidden")}, {"expect_hex": Secret("68")}]
+)
+async def test_what_came_by_reference_is_shown_nowhere(network, entry):
+    module = Module(name="tcp", kind="tcp", timeout_s=0.2, config=Config(query_response=talk(entry)))
+    shown = []
+    for text in (b"hidden\n", b"other\n", b""):
+        async with serve(saying(text)) as port:
+            target = Target(probe="test", address=f"127.0.0.1:{port}")
+            measurement = await measure.probe(target, module, clock=SystemClock(), network=network, debug=True)
+        shown += [str(measurement.failure), *measurement.lines]
+
+    assert "<secret>" in "".join(shown)
+    assert "hidden" not in "".join(shown)
+    assert "'h'" not in "".join(shown)
 
 
 # ---------------------------------------------------------------- servers that do not play
@@ -433,6 +454,16 @@ async def test_starttls_with_a_server_of_plain_text(network):
     assert f"TLS handshake with 127.0.0.1:{port} failed: wrong version number" == measurement.failure.message
 
 
+async def test_a_name_that_cannot_be_asked_for_is_told(network, authority):
+    async with serve(smtp(authority.context("localhost"))) as port:
+        measurement = await probe_tcp(
+            network, f"localhost:{port}", query_response=SMTP, tls_config=TlsConfig(server_name=".example")
+        )
+
+    assert "tls_name_mismatch" == outcome(measurement)
+    assert '".example" is no name to ask for by TLS' in measurement.failure.message
+
+
 async def test_old_tls_is_spoken_when_asked_for(network, authority):
     context = authority.context("localhost")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -511,7 +542,9 @@ async def test_c20_a_port_that_must_be_closed(network, expected, when_refused, w
 
 
 async def test_c20_what_says_nothing_of_the_port_is_never_green(network):
-    missing = await probe_tcp(network, "not..a name:80", expect_closed="either")
+    missing = await probe_tcp(
+        network, "127.0.0.1:80", expect_closed="either", preferred_ip_protocol="ip6", ip_protocol_fallback=False
+    )
     no_route = await probe_tcp(network, "255.255.255.255:80", expect_closed="either")
 
     assert ["dns_nxdomain", "unreachable"] == [outcome(missing), outcome(no_route)]
@@ -537,6 +570,16 @@ async def test_c20_what_says_nothing_of_the_port_is_never_green(network):
             '"a-b" is no label name',
         ),
         ({"query_response": talk({"labels": [Label(name="a")]})}, "query_response[0].labels", "there is no expect"),
+        (
+            {"query_response": talk({"expect": ".", "labels": [Label(name="a"), Label(name="a")]})},
+            "query_response[0].labels",
+            "twice",
+        ),
+        (
+            {"query_response": talk({"expect": ".", "labels": [Label(name="a", value=Secret("word"))]})},
+            "query_response[0].labels[0].value",
+            "no secret may stand in it",
+        ),
         ({"query_response": talk({"starttls": True}), "tls": True}, "query_response[0].starttls", "has TLS already"),
         ({"query_response": talk(*[{"starttls": True}] * 2)}, "query_response[1].starttls", "has TLS already"),
         ({"source_ip_address": "here"}, "source_ip_address", "does not appear to be"),

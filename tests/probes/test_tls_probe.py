@@ -169,8 +169,9 @@ async def test_a_certificate_must_last(network, authority, trusting, within, exp
         assert measurement.failure.evidence["not_after"].startswith(f"{until:%Y-%m-%d}")
 
 
-async def test_a_certificate_that_is_not_verified_must_last_as_well(network, authority):
-    until = datetime.now(UTC) + timedelta(days=1)
+@pytest.mark.parametrize(("days", "words"), [(1.1, "expires on "), (-1, "expired on ")])
+async def test_a_certificate_that_is_not_verified_must_last_as_well(network, authority, days, words):
+    until = datetime.now(UTC) + timedelta(days=days)
     async with serve(quiet, tls=authority.context("elsewhere", until=until)) as port:
         measurement = await probe_tls(
             network,
@@ -180,6 +181,8 @@ async def test_a_certificate_that_is_not_verified_must_last_as_well(network, aut
         )
 
     assert "tls_expired" == outcome(measurement)
+    assert f"{words}{until:%Y-%m-%d}, " in measurement.failure.message
+    assert measurement.failure.message.endswith("expected 2d at least")
 
 
 # ---------------------------------------------------------------- protocols and versions

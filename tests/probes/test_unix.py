@@ -86,6 +86,28 @@ async def test_a_file_that_nobody_listens_on_refuses(network, path):
     assert f"connection refused by {path}" == measurement.failure.message
 
 
+@contextlib.contextmanager
+def as_nobody():
+    """Root may use every socket."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+async def test_a_socket_that_may_not_be_used_says_so(network, path):
+    async with listening(path):
+        os.chmod(path, 0)  # noqa: PTH101 - an async function
+        with as_nobody():
+            measurement = await probe_unix(network, path)
+
+    assert ("permission", "connect") == (outcome(measurement), measurement.failure.phase)
+    assert f"{path} cannot be reached: permission denied" == measurement.failure.message
+
+
 async def test_a_full_queue_is_no_connection(network, path):
     """The kernel says "try again" at once, and asyncio would take that for a connection."""
     with contextlib.ExitStack() as stack:
