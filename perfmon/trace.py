@@ -36,9 +36,9 @@ class Trace:
         self.phase = phase
         self._began = now
 
-    def end(self) -> None:
-        """End the phase under way."""
-        self._close(self.clock.monotonic())
+    def end(self, *, at: float | None = None) -> None:
+        """End the phase under way: now, or `at` the instant (monotonic) at which somebody else saw it end."""
+        self._close(self.clock.monotonic() if at is None else at)
         self.phase = None
 
     def add(self, phase: Phase, seconds: float) -> None:

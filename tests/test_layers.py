@@ -31,6 +31,7 @@ HEAVY = (
     "apscheduler",
     "requests",
     "psutil",
+    "dns",
 )
 
 

@@ -177,6 +177,14 @@ class Stream:
         self._take(at + len(marker))
         return True
 
+    async def exactly(self, size: int) -> bytes:
+        """As many bytes; fewer when the connection ends before."""
+        self._trace.begin("processing")
+        while len(self._buffer) < size:
+            if not await self._more():
+                break
+        return self._take(size)
+
     async def start_tls(self, route: Route) -> None:
         """Shake hands. What was sent unencrypted and is not read yet is forgotten, as RFC 3207 demands."""
         self._trace.begin("tls")
