@@ -20,7 +20,7 @@ import perfmon
 from perfmon.metrics import Family
 from perfmon.model import Failure, Phase, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import bracketed, parse_host_port
+from perfmon.network.address import bracketed, parse_host_port, parse_name
 from perfmon.network.exchange import FIRST_BYTES
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
@@ -68,7 +68,7 @@ _METHOD = re.compile(r"/[^/\s]+/[^/\s]+")
 
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md: what metadata may look like, and what is not metadata
 _KEY = re.compile(r"[0-9a-z_.-]+")
-_VALUE = re.compile(r"[ -~]*")
+_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 _RESERVED = ("content-type", "te", "user-agent", "host")
 
 _LONGEST_ANSWER_BYTES = 64 * 1024  # RE2 reads some 100 MB/s, and the loop waits
@@ -176,9 +176,9 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 def _call(target: Target, config: Config) -> _Call | Failure:
     try:
         host, port = _host_port(target.address)
+        name = parse_name(config.tls_config.server_name or target.hostname or host)
     except ValueError as error:
         return Failure(reason="unreachable", phase="", message=str(error))
-    name = config.tls_config.server_name or target.hostname or host
     message = b64decode(config.request) if config.method else _service_field(config.service)
     request = Request(
         url=f"{'https' if config.tls else 'http'}://{bracketed(name)}:{port}{config.method or _HEALTH_CHECK}",

@@ -7,6 +7,7 @@ other probe; what the server must prove by RFC 6455, section 4.1, is judged here
 import asyncio
 import hashlib
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -17,7 +18,7 @@ import perfmon
 from perfmon.metrics import Family
 from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import Url, bracketed, parse_url
+from perfmon.network.address import Url, bracketed, parse_name, parse_url, shown
 from perfmon.network.exchange import FIRST_BYTES, Talk
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
@@ -80,7 +81,9 @@ FAMILIES = (
 _SWITCHING = 101
 _OWN_HEADERS = ("connection", "upgrade")
 _MATCHED_IN_LOOP = 64 * 1024  # characters; RE2 reads some 100 MB/s: a longer message goes to a thread
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# What RFC 9110 (sections 5.5 and 5.6.2) has in a header's name, which is also what a subprotocol is, and in its value.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 
 
 # ---------------------------------------------------------------- what config.py asks
@@ -97,8 +100,8 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
         if not step.expect and not step.send:
             yield f"query_response[{i}]", "a step expects a message, sends one, or both"
     for i, name in enumerate(config.subprotocols):
-        if not name or set(name) - _TOKEN:
-            yield f"subprotocols[{i}]", f"expected letters, digits and !#$%&'*+-.^_`|~ only, got {quoted(name)}"
+        if not _TOKEN.fullmatch(name):
+            yield f"subprotocols[{i}]", f"expected the name of a subprotocol, got {quoted(name)}"
 
 
 def check_target(address: str, _config: Config) -> str | None:
@@ -113,9 +116,12 @@ def check_target(address: str, _config: Config) -> str | None:
 def _bad_headers(http: HttpConfig) -> Iterable[tuple[str, str]]:
     if http.basic_auth and http.bearer_token:
         yield "http_config.basic_auth", "at most one of basic_auth and bearer_token may be given"
-    for name, values in _pairs(http.headers):
-        if set("\r\n\0") & set(name + values) or not name:
-            yield f"http_config.headers.{name}", "a header is one line, with a name"
+    for path, value in (*_pairs(http.headers, "headers."), ("bearer_token", http.bearer_token)):
+        if not _VALUE.fullmatch(value):  # it may be a secret, so it is not shown
+            yield f"http_config.{path}", "holds a line break or another character that no header can have"
+    for name in http.headers:
+        if not _TOKEN.fullmatch(name):
+            yield f"http_config.headers.{name}", f"expected the name of a header, got {quoted(name)}"
         if name.lower().startswith("sec-websocket-") or name.lower() in _OWN_HEADERS:
             yield f"http_config.headers.{name}", "the upgrade's own header"
 
@@ -164,9 +170,10 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def _plan(target: Target, config: Config) -> _Plan | Failure:
     try:
         url = _parse(target.address)
+        server_name = config.http_config.tls_config.server_name if url.scheme == "https" else ""
+        name = parse_name(server_name or target.hostname or url.host)
     except ValueError as error:
         return Failure(reason="unreachable", phase="", message=str(error))
-    name = (config.http_config.tls_config.server_name if url.scheme == "https" else "") or target.hostname or url.host
     request = Request(
         url=f"{'wss' if url.scheme == 'https' else 'ws'}://{bracketed(name)}:{url.port}{url.path}",
         name=name,
@@ -191,7 +198,7 @@ def _parse(address: str) -> Url:
     scheme, mark, rest = address.partition("://")
     secure = {"ws": False, "wss": True}.get(scheme.lower()) if mark else None
     if secure is None:
-        raise ValueError(f"expected a ws or wss URL, got {quoted(address)}")
+        raise ValueError(f"expected a ws or wss URL, got {shown(address)}")
     url = parse_url(f"{'https' if secure else 'http'}://{rest}")
     if url.user or url.password:
         raise ValueError("a WebSocket's URL has no user and no password, basic_auth has")
@@ -219,10 +226,9 @@ def _default_headers(http: HttpConfig, host: str) -> Iterable[tuple[str, str]]:
         yield "authorization", f"Authorization: Bearer {http.bearer_token}"
 
 
-def _pairs(headers: Mapping[str, str | list[str]]) -> list[tuple[str, str]]:
-    return [
-        (name, value) for name, values in headers.items() for value in ([values] if isinstance(values, str) else values)
-    ]
+def _pairs(headers: Mapping[str, str | list[str]], prefix: str = "") -> list[tuple[str, str]]:
+    listed = {name: [values] if isinstance(values, str) else values for name, values in headers.items()}
+    return [(prefix + name, value) for name, values in listed.items() for value in values]
 
 
 # ---------------------------------------------------------------- the upgrade

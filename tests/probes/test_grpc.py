@@ -500,6 +500,13 @@ async def test_an_address_that_is_none_fails_in_words(network, address, words):
     assert measurement.failure.message == check_target(address, Config())
 
 
+async def test_a_hostname_that_is_none_fails_in_words(network):
+    measurement = await probe(network, "127.0.0.1:1", hostname="a/b")
+
+    assert "unreachable" == outcome(measurement)
+    assert 'no host can be named as in "a/b"' == measurement.failure.message
+
+
 async def test_a_url_does_as_well_as_for_blackbox_exporter(network, port):
     assert "ok" == outcome(await probe(network, f"HTTP://127.0.0.1:{port}/"))
 
@@ -511,6 +518,7 @@ async def test_a_url_does_as_well_as_for_blackbox_exporter(network, port):
         (Config(metadata={"grpc-timeout": ["1S"], "TE": [""]}), ["metadata.grpc-timeout", "metadata.TE"]),
         (Config(metadata={"key": ["ü"], "key-bin": ["ü\n"]}), ["metadata.key"]),
         (Config(metadata={"key": ["a\r\nb"]}), ["metadata.key"]),
+        (Config(metadata={"key": [" a"]}), ["metadata.key"]),
         (Config(request="AA=="), ["request"]),
         (Config(fail_if_response_matches_regexp=["("]), ["fail_if_response_matches_regexp", "fail_if_response_matches_regexp[0]"]),
         (Config(method="a.B/C"), ["method"]),

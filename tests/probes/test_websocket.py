@@ -542,6 +542,13 @@ async def test_an_address_that_is_none_fails_in_words(network, address, words):
     assert measurement.failure.message == check_target(address, websocket.Config())
 
 
+async def test_a_hostname_that_is_none_fails_in_words(network):
+    measurement = await probe(network, "ws://127.0.0.1:1/", hostname="a/b")
+
+    assert "unreachable" == outcome(measurement)
+    assert 'no host can be named as in "a/b"' == measurement.failure.message
+
+
 def test_a_scheme_may_be_in_capitals_and_a_port_may_be_left_out():
     assert check_target("WSS://chat.example", websocket.Config()) is None
 
@@ -551,7 +558,9 @@ def test_a_scheme_may_be_in_capitals_and_a_port_may_be_left_out():
     [
         (websocket.Config(query_response=[Step(expect="(")]), "query_response[0].expect"),
         (websocket.Config(query_response=[Step()]), "query_response[0]"),
-        (websocket.Config(http_config=HttpConfig(headers={"X": "a\nb"})), "http_config.headers.X"),
+        (websocket.Config(http_config=HttpConfig(headers={"X": ["a", "a\nb"]})), "http_config.headers.X"),
+        (websocket.Config(http_config=HttpConfig(headers={"X Y": "a"})), "http_config.headers.X Y"),
+        (websocket.Config(http_config=HttpConfig(bearer_token="a\r\nb")), "http_config.bearer_token"),
         (websocket.Config(http_config=HttpConfig(headers={"Upgrade": "h2c"})), "http_config.headers.Upgrade"),
         (websocket.Config(http_config=HttpConfig(headers={"Sec-WebSocket-Key": "a"})), "http_config.headers.Sec-WebSocket-Key"),
         (websocket.Config(http_config=HttpConfig(basic_auth=BasicAuth(username="u"), bearer_token="t")), "http_config.basic_auth"),
