@@ -75,6 +75,7 @@ _LONGEST_ANSWER_BYTES = 64 * 1024  # RE2 reads some 100 MB/s, and the loop waits
 _FRAME_BYTES = 5
 
 # https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
+_CODE = re.compile(r"[0-9]{1,3}")
 _CODES = (
     *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
@@ -143,15 +144,12 @@ def _bad_call(config: Config) -> Iterable[tuple[str, str]]:
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless the health is SERVING, or the method's answer is all that `config` demands."""
     call = trace.network.prepared.get(target, config, _call)
-    reached = call if isinstance(call, Failure) else await reach(call.hop, trace)
-    if isinstance(reached, Failure):
-        answer = _unanswered(reached)
-    elif reached.error is not None:
-        answer = _unanswered(reached.error)
-    else:
-        answer = _read(reached)
-    if not isinstance(call, Failure) and answer.failure is None:
-        answer = _judge(call, answer)
+    if isinstance(call, Failure):
+        _write_facts(trace, config, _unanswered(call), ssl=False)
+        return call
+    _write_facts(trace, config, _CUT_OFF, ssl=False)  # until more is known
+    reached = await reach(call.hop, trace)
+    answer = _unanswered(reached) if isinstance(reached, Failure) else _read(call, reached)
     _write_facts(trace, config, answer, ssl=config.tls and isinstance(reached, Response) and reached.status != 0)
     return answer.failure
 
@@ -169,8 +167,10 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     code: int  # gRPC's
     failure: Failure | None = None
-    message: bytes = b""
     serving: int | None = None
+
+
+_CUT_OFF = _Answer(code=_DEADLINE_EXCEEDED)
 
 
 def _call(target: Target, config: Config) -> _Call | Failure:
@@ -233,8 +233,22 @@ def _unanswered(failure: Failure) -> _Answer:
     return _Answer(code=_DEADLINE_EXCEEDED if failure.reason in _TIMEOUTS else _UNAVAILABLE, failure=failure)
 
 
-def _read(response: Response) -> _Answer:
-    """What the headers, the trailers and the frame say; a call is OK only when all three of them do."""
+def _read(call: _Call, response: Response) -> _Answer:
+    """What the headers, the trailers and the message say; a call is fine only when all three of them do."""
+    if response.error is not None:
+        return _unanswered(response.error)
+    failed = _not_ok(response)
+    if failed is not None:
+        return failed
+    try:
+        message = unframed(response.body)
+    except ValueError as error:
+        return _failed(response, _INTERNAL, "body", f"not a message of gRPC: {error}", phase="transfer")
+    return _judge_health(call, message) if call.whose else _judge_words(call, message)
+
+
+def _not_ok(response: Response) -> _Answer | None:
+    """What headers and trailers object to."""
     headers = dict(response.headers)  # the trailers are among them
     if response.status != 200:
         code = _OF_HTTP.get(response.status, _UNKNOWN)
@@ -242,18 +256,15 @@ def _read(response: Response) -> _Answer:
     content_type = headers.get("content-type", "")
     if not content_type.startswith("application/grpc"):
         return _failed(response, _UNKNOWN, "header", f"not an answer of gRPC: its type is {quoted(content_type)}")
-    if not headers.get("grpc-status", "").isdecimal():
+    if not _CODE.fullmatch(headers.get("grpc-status", "")):
         return _failed(response, _UNKNOWN, "header", "no status of gRPC came, not even in the trailers")
     code = int(headers["grpc-status"])
-    if code != _OK:
-        name = _CODES[code] if code < len(_CODES) else "no code of gRPC"
-        words = unquote(headers.get("grpc-message", ""))
-        message = f"status {code} {name}" + (f": {quoted(words)}" if words else "")
-        return _failed(response, code, _REASONS.get(code, "status"), message)
-    try:
-        return _Answer(code=_OK, message=unframed(response.body))
-    except ValueError as error:
-        return _failed(response, _INTERNAL, "body", f"not a message of gRPC: {error}", phase="transfer")
+    if code == _OK:
+        return None
+    name = _CODES[code] if code < len(_CODES) else "no code of gRPC"
+    words = unquote(headers.get("grpc-message", ""))
+    message = f"status {code} {name}" + (f": {quoted(words)}" if words else "")
+    return _failed(response, code, _REASONS.get(code, "status"), message)
 
 
 def _failed(response: Response, code: int, reason: Reason, message: str, *, phase: Phase = "processing") -> _Answer:
@@ -263,18 +274,14 @@ def _failed(response: Response, code: int, reason: Reason, message: str, *, phas
     return _Answer(code=code, failure=Failure(reason=reason, phase=phase, message=message, evidence=evidence))
 
 
-def _judge(call: _Call, answer: _Answer) -> _Answer:
-    return _judge_health(call, answer) if call.whose else _judge_words(call, answer)
-
-
-def _judge_health(call: _Call, answer: _Answer) -> _Answer:
+def _judge_health(call: _Call, message: bytes) -> _Answer:
     try:
-        serving = read_status(answer.message)
+        serving = read_status(message)
     except ValueError as error:
         failure = Failure(reason="body", phase="transfer", message=f"not a health of gRPC: {error}")
         return _Answer(code=_INTERNAL, failure=failure)
     if serving == _SERVING:
-        return msgspec.structs.replace(answer, serving=serving)
+        return _Answer(code=_OK, serving=serving)
     said = _SERVING_STATUSES[serving] if 0 <= serving < len(_SERVING_STATUSES) else str(serving)
     failure = Failure(
         reason="status",
@@ -282,21 +289,21 @@ def _judge_health(call: _Call, answer: _Answer) -> _Answer:
         message=f"{call.whose} is {said}, expected SERVING",
         evidence={"serving_status": said},
     )
-    return msgspec.structs.replace(answer, serving=serving, failure=failure)
+    return _Answer(code=_OK, serving=serving, failure=failure)
 
 
-def _judge_words(call: _Call, answer: _Answer) -> _Answer:
+def _judge_words(call: _Call, message: bytes) -> _Answer:
     for pattern, must_match in call.rules:
-        if (pattern.search(answer.message) is not None) != must_match:
+        if (pattern.search(message) is not None) != must_match:
             verb = "does not match" if must_match else "matches"
             failure = Failure(
                 reason="body",
                 phase="transfer",
                 message=f"response {verb} {quoted(pattern.pattern)}",
-                evidence={"body": answer.message[:FIRST_BYTES].decode("utf-8", "replace")},
+                evidence={"body": message[:FIRST_BYTES].decode("utf-8", "replace")},
             )
-            return msgspec.structs.replace(answer, failure=failure)
-    return answer
+            return _Answer(code=_OK, failure=failure)
+    return _Answer(code=_OK)
 
 
 # ---------------------------------------------------------------- the wire

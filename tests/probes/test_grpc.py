@@ -25,6 +25,8 @@ from perfmon.network.resolve import Resolver
 from perfmon.network.tls import TlsConfig
 from perfmon.probes.grpc import Config, check, check_target, read_status, unframed
 from perfmon.probes.grpc import _service_field as service_field
+from perfmon.probes.grpc import probe as probe_once
+from perfmon.trace import Trace
 
 TRUST_ANYTHING = TlsConfig(insecure_skip_verify=True)
 STATUSES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]
@@ -389,8 +391,8 @@ async def test_the_little_server_of_these_tests_is_understood(network):
         pytest.param([HEAD, data(b"\0\0\0\0\0"), OK_TRAILER], ("status", 0), "is UNKNOWN", id="empty-health"),
         pytest.param([HEAD, frame(3, 0, (8).to_bytes(4))], ("reset", 14), "CANCEL", id="stream-reset"),
         pytest.param([HEAD, data(b"x" * 16_000), data(b"x" * 16_000), data(b"x" * 16_000), data(b"x" * 16_000), data(b"x" * 16_000)], ("too_large", 14), "64 KiB", id="too-large"),
-        pytest.param([HEAD, data(GOOD)], ("timeout", 4), "was not over", id="no-end"),
-        pytest.param([], ("timeout", 4), "no answer", id="silent"),
+        pytest.param([HEAD, data(GOOD)], ("timeout", 4), " after ", id="no-end"),
+        pytest.param([], ("timeout", 4), " after ", id="silent"),
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_not_whole_is_never_green(network, frames, expected, words):
@@ -420,6 +422,20 @@ async def test_what_is_no_http_2_is_never_green(network, handler, reasons):
     assert outcome(measurement) in reasons, measurement.failure
     assert time.monotonic() - began < 0.4
     assert code(measurement) in (4, 14)
+
+
+async def test_a_run_that_is_cut_off_leaves_its_gauges(network):
+    clock = SystemClock()
+    trace = Trace(clock=clock, deadline=clock.monotonic() + 60, network=network)
+    async with serve(silent) as port:
+        target = Target(probe="test", address=f"127.0.0.1:{port}")
+        run = asyncio.create_task(probe_once(target, Config(), trace))
+        await asyncio.sleep(0.05)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+    assert run.cancelled()
+    assert (4, "") == (code(trace), serving(trace))
 
 
 @pytest.mark.parametrize("protocols", [[], ["http/1.1"]])

@@ -192,8 +192,8 @@ async def test_w05_a_server_that_upgrades_and_then_is_silent_fails_in_time(netwo
     assert ("timeout", "transfer") == (measurement.failure.reason, measurement.failure.phase)
     assert 'step 1: time is over, no message came to match "x"' == measurement.failure.message
     assert 1 == fact(measurement, "connection_upgraded")
-    assert 0.15 < measurement.phases["transfer"] < 0.25
-    assert took < 0.3
+    assert 0.15 < measurement.phases["transfer"] < 0.4
+    assert took < 0.5
 
 
 # ---------------------------------------------------------------- the upgrade
