@@ -14,6 +14,8 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pycurl
 
@@ -21,6 +23,8 @@ from perfmon.clock import Clock
 from perfmon.network.curl_handle import Handle
 
 __all__ = ["Multi"]
+
+T = TypeVar("T")
 
 _EPOLL = {
     pycurl.POLL_NONE: 0,
@@ -85,6 +89,15 @@ class Multi:
         finally:
             if self._waiting.pop(fd, None) is not None:
                 self._epoll.unregister(fd)
+
+    def talk(self, fd: int, say: Callable[..., T], *words: Any) -> T:
+        """Have libcurl read or write on the socket of a held handle; `cut_if_stuck` has an eye on it."""
+        self._acting = fd
+        self._actions += 1
+        try:
+            return say(*words)
+        finally:
+            self._acting = None
 
     def cut_if_stuck(self) -> None:
         """Shut down what libcurl has been at since the last call; for a thread, as long as the loop is not free.

@@ -50,7 +50,7 @@ class WebSocket:
             if turn % _FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # a server that never pauses must not hold up the loop
             try:
-                chunk, frame = self._handle.curl.ws_recv(_CHUNK_BYTES)
+                chunk, frame = self._multi.talk(self._fd, self._handle.curl.ws_recv, _CHUNK_BYTES)
             except BlockingIOError:
                 await self._multi.ready(self._fd, select.EPOLLIN)
                 continue
@@ -91,7 +91,7 @@ class WebSocket:
         rest = payload
         while True:
             try:
-                rest = rest[self._handle.curl.ws_send(rest, kind) :]
+                rest = rest[self._multi.talk(self._fd, self._handle.curl.ws_send, rest, kind) :]
             except BlockingIOError:
                 await self._multi.ready(self._fd, select.EPOLLOUT)
                 continue

@@ -26,6 +26,7 @@ from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
 from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.patterns import Pattern, compile_pattern, problem
+from perfmon.secret import quoted_or_masked
 from perfmon.trace import Trace
 from perfmon.units import format_bytes, quoted
 
@@ -64,7 +65,7 @@ FAMILIES = (
 _SERVING_STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _SERVING = 1
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
-_METHOD = re.compile(r"/[^/\s]+/[^/\s]+")
+_METHOD = re.compile(r"/[A-Za-z0-9_.]+/[A-Za-z0-9_]+")
 
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md: what metadata may look like, and what is not metadata
 _KEY = re.compile(r"[0-9a-z_.-]+")
@@ -159,7 +160,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     hop: Hop
     whose: str  # the health check's service in words, "" = another method is called
-    rules: tuple[tuple[Pattern, bool], ...]  # with whether it must match
+    rules: tuple[tuple[str, Pattern, bool], ...]  # with whether it must match
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,8 +203,8 @@ def _call(target: Target, config: Config) -> _Call | Failure:
         ),
         whose="" if config.method else f"service {quoted(config.service)}" if config.service else "the server",
         rules=(
-            *((compile_pattern(text), False) for text in config.fail_if_response_matches_regexp),
-            *((compile_pattern(text), True) for text in config.fail_if_response_not_matches_regexp),
+            *((text, compile_pattern(text), False) for text in config.fail_if_response_matches_regexp),
+            *((text, compile_pattern(text), True) for text in config.fail_if_response_not_matches_regexp),
         ),
     )
 
@@ -293,13 +294,13 @@ def _judge_health(call: _Call, message: bytes) -> _Answer:
 
 
 def _judge_words(call: _Call, message: bytes) -> _Answer:
-    for pattern, must_match in call.rules:
+    for text, pattern, must_match in call.rules:
         if (pattern.search(message) is not None) != must_match:
             verb = "does not match" if must_match else "matches"
             failure = Failure(
                 reason="body",
                 phase="transfer",
-                message=f"response {verb} {quoted(pattern.pattern)}",
+                message=f"response {verb} {quoted_or_masked(text)}",
                 evidence={"body": message[:FIRST_BYTES].decode("utf-8", "replace")},
             )
             return _Answer(code=_OK, failure=failure)

@@ -25,6 +25,7 @@ from perfmon.network.tls import TlsConfig
 from perfmon.network.transfer import Exchange, Request, Response
 from perfmon.network.websocket import TalkFailed
 from perfmon.patterns import Match, Pattern, compile_pattern, expand, problem
+from perfmon.secret import quoted_or_masked
 from perfmon.trace import Trace
 from perfmon.units import quoted
 
@@ -156,6 +157,9 @@ async def _run(plan: "_Plan", config: Config, trace: Trace) -> Failure | None:
 
 
 class _Step(msgspec.Struct, frozen=True):
+    """A step as it is gone through."""
+
+    expect: str
     pattern: Pattern | None  # of the message to wait for
     reply: str
 
@@ -189,8 +193,11 @@ def _plan(target: Target, config: Config) -> _Plan | Failure:
         prefer=config.preferred_ip_protocol,
         fallback=config.ip_protocol_fallback,
     )
-    steps = (_Step(compile_pattern(step.expect) if step.expect else None, step.send) for step in config.query_response)
-    return _Plan(hop=hop, steps=tuple(steps))
+    return _Plan(hop=hop, steps=tuple(map(_step, config.query_response)))
+
+
+def _step(step: Step) -> _Step:
+    return _Step(step.expect, compile_pattern(step.expect) if step.expect else None, step.send)
 
 
 def _parse(address: str) -> Url:
@@ -299,7 +306,7 @@ async def _take(number: int, step: _Step, websocket: Talk, trace: Trace) -> Fail
         if match is None:
             trace.facts["probe_websocket_failed_due_to_regex"] = 1.0
             return _talk_failure(
-                number, "body", f"message does not match {quoted(step.pattern.pattern)}: {quoted(message)}", message
+                number, "body", f"message does not match {quoted_or_masked(step.expect)}: {quoted(message)}", message
             )
         reply = expand(reply, match)
     if reply:
@@ -315,7 +322,7 @@ async def _search(pattern: Pattern, message: str) -> Match | None:
 
 
 def _awaited(step: _Step) -> str:
-    return f"no message came to match {quoted(step.pattern.pattern)}" if step.pattern else "our message was not taken"
+    return f"no message came to match {quoted_or_masked(step.expect)}" if step.expect else "our message was not taken"
 
 
 def _talk_failure(number: int, reason: Reason, message: str, received: str = "") -> Failure:

@@ -26,6 +26,7 @@ from perfmon.network.tls import TlsConfig
 from perfmon.probes.grpc import Config, check, check_target, read_status, unframed
 from perfmon.probes.grpc import _service_field as service_field
 from perfmon.probes.grpc import probe as probe_once
+from perfmon.secret import Secret
 from perfmon.trace import Trace
 
 TRUST_ANYTHING = TlsConfig(insecure_skip_verify=True)
@@ -264,6 +265,14 @@ async def test_g11_words_in_the_answer_of_any_method(network, port, rules, expec
     assert expected == outcome(measurement), measurement.failure
     assert 0 == code(measurement)
     assert [] == [name for name in measurement.facts if "healthcheck" in name]
+
+
+async def test_g11_words_that_are_a_secret_are_not_told(network, port):
+    measurement = await probe(
+        network, f"127.0.0.1:{port}", method="/test.Echo/Say", fail_if_response_not_matches_regexp=[Secret("hidden")]
+    )
+
+    assert "response does not match <secret>" == measurement.failure.message
 
 
 async def test_g11_words_that_must_not_be_there_are_no_excuse_for_no_answer(network):
@@ -538,6 +547,7 @@ async def test_a_url_does_as_well_as_for_blackbox_exporter(network, port):
         (Config(request="AA=="), ["request"]),
         (Config(fail_if_response_matches_regexp=["("]), ["fail_if_response_matches_regexp", "fail_if_response_matches_regexp[0]"]),
         (Config(method="a.B/C"), ["method"]),
+        (Config(method="/a.B/C?d"), ["method"]),
         (Config(method="/a.B/C", service="x", request="%"), ["service", "request"]),
         (Config(tls_config=TlsConfig(ca_file="/nowhere")), ["tls_config.ca_file"]),
         (Config(method="/a.B/C", request="AA==", metadata={"key": ["a", ""], "k-bin": ["ü"]}), []),

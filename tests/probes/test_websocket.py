@@ -23,6 +23,7 @@ from perfmon.network import Network
 from perfmon.network.tls import TlsConfig
 from perfmon.probes import websocket
 from perfmon.probes.websocket import BasicAuth, HttpConfig, Step, check, check_target
+from perfmon.secret import Secret
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -470,6 +471,27 @@ async def test_many_at_once_each_hear_their_own(network):
         )
 
     assert {"ok"} == {outcome(run) for run in runs}
+
+
+async def test_a_read_that_never_ends_is_cut(network):
+    """As TLS may, which skips records that say nothing: whoever reads on the loop is freed by the watchman."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        began = time.monotonic()
+        got = network.transfer._multi(None).talk(ours.fileno(), ours.recv, 1)
+
+    assert b"" == got
+    assert time.monotonic() - began < 4
+
+
+async def test_a_secret_that_was_expected_is_not_told(network):
+    async with serve(upgrading(saying(frame(TEXT, b"a")))) as port:
+        wrong = await probe(network, f"ws://127.0.0.1:{port}/", query_response=[Step(expect=Secret("hidden"))])
+        steps = [Step(expect="a"), Step(expect=Secret("hidden"))]
+        missing = await probe(network, f"ws://127.0.0.1:{port}/", query_response=steps, timeout_s=0.1)
+
+    assert 'step 1: message does not match <secret>: "a"' == wrong.failure.message
+    assert "step 2: time is over, no message came to match <secret>" == missing.failure.message
 
 
 async def test_debug_tells_the_talk_and_no_secret(network):
