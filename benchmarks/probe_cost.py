@@ -5,7 +5,7 @@ its figure. blackbox_exporter probes when asked: it is asked as often, over kept
 without compression, by a client whose own cost is not counted (nor is Prometheus', which would do the
 scheduling, keeping and judging for it). Runs alternate, the ratio is that of the medians.
 
-    .venv/bin/python benchmarks/probe_cost.py [--rate 200] [--seconds 20] [--rounds 3] [--kinds http https dns icmp]
+    .venv/bin/python benchmarks/probe_cost.py [--rate 200] [--seconds 20] [--rounds 3] [--kinds http https dns icmp grpc]
 
 icmp needs root, or a group that may ping (net.ipv4.ping_group_range).
 """
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from harness import cpu_s, free_port, get, median, metric, nginx, perfmon, process, temporary, verdict, workplace
 
-AIMS = {"http": 0.25, "https": 0.75, "dns": 1.0, "dns_tcp": 1.0, "icmp": 1.0}
+AIMS = {"http": 0.25, "https": 0.75, "dns": 1.0, "dns_tcp": 1.0, "icmp": 1.0, "grpc": 0.75}
 
 
 def main() -> None:
@@ -116,7 +116,29 @@ def loopback(_folder: Path, count: int) -> Iterator[Workload]:
     yield Workload({"prober": "icmp", "timeout": "900ms", "icmp": {"preferred_ip_protocol": "ip4"}}, hosts)
 
 
+@contextlib.contextmanager
+def grpc_server(_folder: Path, count: int) -> Iterator[Workload]:
+    """A server of grpcio's that is healthy. Its cost is not counted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from grpc_health.v1 import health, health_pb2_grpc
+
+    with ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads)
+        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+        port = free_port()
+        targets = [f"127.0.{number // 250}.{1 + number % 250}:{port}" for number in range(count)]
+        for target in targets:
+            server.add_insecure_port(target)
+        server.start()
+        module = {"prober": "grpc", "timeout": "900ms", "grpc": {"preferred_ip_protocol": "ip4"}}
+        yield Workload(module, targets)
+        server.stop(0).wait()
+
+
 WORKLOADS = {
+    "grpc": grpc_server,
     "http": partial(web, "http"),
     "https": partial(web, "https"),
     "dns": partial(name_server, "udp"),

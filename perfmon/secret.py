@@ -15,7 +15,7 @@ import msgspec
 from perfmon.kinds import unknown
 from perfmon.units import quoted
 
-__all__ = ["References", "Secret", "secret_in"]
+__all__ = ["References", "Secret", "masked", "quoted_or_masked", "secret_in"]
 
 MAX_FILE_BYTES = 64 << 10
 
@@ -27,6 +27,11 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "<secret>"
+
+
+def quoted_or_masked(text: str) -> str:
+    """A text in a message: in quotes, or `<secret>`."""
+    return repr(text) if isinstance(text, Secret) else quoted(text)
 
 
 def masked(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pycurl
@@ -16,6 +16,7 @@ from perfmon.network.tls import TlsConfig, trust_file
 __all__ = ["Handle"]
 
 _VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
+_AND_UPGRADE = 2  # CURLOPT_CONNECT_ONLY's value for a WebSocket
 _HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
 
 _Marks = tuple[tuple[Phase, int], ...]
@@ -38,6 +39,7 @@ class Handle:
         "_body",
         "_body_bytes",
         "_has_cookies",
+        "_has_own_headers",
         "_head",
         "_marks",
         "_request",
@@ -66,13 +68,19 @@ class Handle:
         self._address = ""
         self._timeout_ms = 0
         self._has_cookies = False
+        self._has_own_headers = False
         self._runs = 0
         self._verbose = False
         self._configure()
         if note is not None:
             self._talk(note)
 
-    def aim(self, address: str, timeout_s: float, cookies: Iterable[bytes]) -> None:
+    @property
+    def holds(self) -> bool:
+        """Whether the connection is to outlive the transfer."""
+        return self._request.websocket
+
+    def aim(self, address: str, timeout_s: float, cookies: Iterable[bytes], headers: Collection[str]) -> None:
         """Make ready for the next run. Options that stay as they are cost nothing."""
         self._body.clear()
         self._body_bytes = 0
@@ -87,6 +95,9 @@ class Handle:
             self.curl.setopt(pycurl.TIMEOUT_MS, timeout_ms)
         if self._has_cookies or cookies:
             self._set_cookies(cookies)
+        if self._has_own_headers or headers:
+            self._has_own_headers = bool(headers)
+            self.curl.setopt(pycurl.HTTPHEADER, [*self._request.headers, *headers])
         if self._request.tls is not None and not self.talks:
             self._listen_for_version()
 
@@ -133,11 +144,16 @@ class Handle:
         setopt(pycurl.URL, request.url)
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.PROXY, "")  # whatever http_proxy says
-        setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         setopt(pycurl.WRITEFUNCTION, self._take)
+        if request.websocket:
+            setopt(pycurl.CONNECT_ONLY, _AND_UPGRADE)
+            setopt(pycurl.WS_OPTIONS, pycurl.WS_NOAUTOPONG)
+        else:
+            setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)  # pycurl has no numbers for ws and wss
         if request.fresh:
             setopt(pycurl.FRESH_CONNECT, 1)
-            setopt(pycurl.FORBID_REUSE, 1)
+            # It would end with the transfer otherwise; a connection of CONNECT_ONLY is used by nobody else anyway.
+            setopt(pycurl.FORBID_REUSE, not request.websocket)
         if request.tls is not None:
             self._configure_tls(request.tls)
         if request.connect_only:
@@ -149,6 +165,8 @@ class Handle:
     def _configure_http(self) -> None:
         request, setopt = self._request, self.curl.setopt
         setopt(pycurl.PATH_AS_IS, 1)
+        if request.http2:
+            setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
         setopt(pycurl.OPT_FILETIME, 1)
         setopt(pycurl.COOKIEFILE, "")  # no file: it turns the cookie engine on
         setopt(pycurl.HTTPHEADER, list(request.headers))

@@ -7,7 +7,10 @@ import pycurl
 
 __all__ = ["HARMLESS", "teller"]
 
-HARMLESS = ("accept", "accept-encoding", "accept-language", "cache-control", "user-agent")
+HARMLESS = (
+    *("accept", "accept-encoding", "accept-language", "cache-control", "content-type", "te", "user-agent"),
+    "sec-websocket-protocol",
+)
 """Headers that a user may set and that tell nothing; the value of any other one may be a secret."""
 
 _PREFIX = {pycurl.INFOTYPE_TEXT: "", pycurl.INFOTYPE_HEADER_IN: "< ", pycurl.INFOTYPE_HEADER_OUT: "> "}

@@ -14,6 +14,8 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pycurl
 
@@ -21,6 +23,8 @@ from perfmon.clock import Clock
 from perfmon.network.curl_handle import Handle
 
 __all__ = ["Multi"]
+
+T = TypeVar("T")
 
 _EPOLL = {
     pycurl.POLL_NONE: 0,
@@ -43,6 +47,8 @@ class Multi:
         self._sockets: set[int] = set()
         self._own_fd = -1  # libcurl's own wake-up descriptor, -1 until seen
         self._running: set[Handle] = set()
+        self._held: set[Handle] = set()  # done, but somebody talks over their connections
+        self._waiting: dict[int, asyncio.Future[None]] = {}  # for those connections' sockets
         self._due = float("inf")  # when libcurl wants to be called
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -56,8 +62,8 @@ class Multi:
 
     @property
     def idle(self) -> bool:
-        """True when nothing runs."""
-        return not self._running
+        """True when nothing runs or is held."""
+        return not self._running and not self._held
 
     def run(self, handle: Handle) -> "asyncio.Future[tuple[int, str]]":
         """Start; the future gives libcurl's code (0 = fine) and its message. Cancelled with the transfer."""
@@ -68,10 +74,30 @@ class Multi:
         return handle.ended
 
     def abandon(self, handle: Handle) -> None:
-        """Stop a transfer and close its connection; nothing when it is over."""
-        if handle in self._running:
+        """Stop a transfer, or a talk after it, and close its connection; nothing when both are over."""
+        if handle in self._running or handle in self._held:
             self._running.discard(handle)
+            self._held.discard(handle)
             self._multi.remove_handle(handle.curl)
+
+    async def ready(self, fd: int, events: int) -> None:
+        """Wait for the socket of a held handle; `events` are epoll's."""
+        ready = self._waiting[fd] = self._loop.create_future()
+        self._epoll.register(fd, events)
+        try:
+            await ready
+        finally:
+            if self._waiting.pop(fd, None) is not None:
+                self._epoll.unregister(fd)
+
+    def talk(self, fd: int, say: Callable[..., T], *words: Any) -> T:
+        """Have libcurl read or write on the socket of a held handle; `cut_if_stuck` has an eye on it."""
+        self._acting = fd
+        self._actions += 1
+        try:
+            return say(*words)
+        finally:
+            self._acting = None
 
     def cut_if_stuck(self) -> None:
         """Shut down what libcurl has been at since the last call; for a thread, as long as the loop is not free.
@@ -86,7 +112,9 @@ class Multi:
 
     def close(self) -> None:
         """Stop all transfers and give back every descriptor."""
-        for handle in tuple(self._running):
+        while self._waiting:
+            self._waiting.popitem()[1].cancel()
+        for handle in (*self._running, *self._held):
             self.abandon(handle)
             handle.ended.cancel()
         if self._timer is not None:
@@ -121,7 +149,11 @@ class Multi:
 
     def _on_sockets(self) -> None:
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
-            self._act(fd, _ACTION.get(events, _ANY_ACTION))
+            waiting = self._waiting.get(fd)
+            if waiting is None:
+                self._act(fd, _ACTION.get(events, _ANY_ACTION))
+            elif not waiting.done():
+                waiting.set_result(None)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -152,7 +184,11 @@ class Multi:
                 self._end(curl.handle, code, message)
 
     def _end(self, handle: Handle, code: int, message: str) -> None:
-        self.abandon(handle)
+        if handle.holds and not code:
+            self._running.discard(handle)
+            self._held.add(handle)
+        else:
+            self.abandon(handle)
         if not handle.ended.done():
             handle.ended.set_result((code, message))
 

@@ -1,13 +1,14 @@
 """What goes out on a connection and what comes back: the values of one HTTP exchange or one bare connection."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
 from perfmon.model import Failure, Phase
 from perfmon.network.tls import TlsConfig
 
-__all__ = ["FIRST_BYTES", "Request", "Response"]
+__all__ = ["FIRST_BYTES", "Request", "Response", "Talk"]
 
 FIRST_BYTES = 200  # of every body, for the evidence of a failure
 
@@ -15,7 +16,7 @@ FIRST_BYTES = 200  # of every body, for the evidence of a failure
 class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What to send, and how much of the answer to keep. Made once, performed many times."""
 
-    url: str  # http or https
+    url: str  # http or https, ws or wss
     name: str  # the URL's host: what Host and SNI say and the certificate must be for, not where the connection goes
     port: int  # the URL's, also when it is the scheme's own
     method: str = "GET"
@@ -27,7 +28,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     keep_body_bytes: int = FIRST_BYTES
     body_limit_bytes: float = 0.0  # a longer body fails; 0 = none
     connect_only: bool = False  # end when the connection stands, TLS included
+    http2: bool = False  # speak HTTP/2 and nothing else, over plain text too, as gRPC does
+    websocket: bool = False  # ask for the upgrade, and keep the connection for `Response.websocket`
     fresh: bool = True
+
+
+class Talk(Protocol):
+    """A WebSocket that stands; `perfmon.network.websocket` has it."""
+
+    async def receive(self) -> bytes:
+        """The next message, however long it takes."""
+        ...
+
+    async def send(self, text: bytes) -> None:
+        """Send one text message."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +65,4 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     cookies: tuple[bytes, ...]  # of a redirect, in libcurl's form, for `Transfer.perform(cookies=...)`
     certificates: tuple[str, ...]  # PEM, leaf first; also those of a name that did not match
     tls_version: str  # "TLSv1.3"
+    websocket: Talk | None = None  # stands after an upgrade, and is for whoever asked to close

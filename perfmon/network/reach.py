@@ -28,12 +28,14 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     fallback: bool
 
 
-async def reach(hop: Hop, trace: Trace, *, cookies: Collection[bytes] = ()) -> Response | Failure:
+async def reach(
+    hop: Hop, trace: Trace, *, cookies: Collection[bytes] = (), headers: Collection[str] = ()
+) -> Response | Failure:
     """The response, which may hold an error; a failure alone when there was nobody to ask."""
     resolved = await look_up(hop.host, trace, prefer=hop.prefer, fallback=hop.fallback)
     if isinstance(resolved, Failure):
         return resolved
-    response, address = await _perform(hop, trace, resolved, cookies)
+    response, address = await _perform(hop, trace, resolved, cookies, headers)
     tls = hop.exchange.request.tls
     return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
 
@@ -66,7 +68,9 @@ def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, 
         trace.facts["probe_ip_addr_hash"] = address_hash
 
 
-async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes]) -> tuple[Response, str]:
+async def _perform(
+    hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes], headers: Collection[str]
+) -> tuple[Response, str]:
     for address in addresses_to_try(hop.host, resolved, fallback=hop.fallback):
         if trace.lines is not None:
             trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
@@ -75,6 +79,7 @@ async def _perform(hop: Hop, trace: Trace, resolved: Resolved, cookies: Collecti
             address=address,
             timeout_s=trace.remaining(),
             cookies=cookies,
+            headers=headers,
             note=trace.note if trace.lines is not None else None,
         )
         trace.add_all(response.phases)
@@ -139,7 +144,8 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
     if trace.remaining() < WORTH_A_LOOK_S:
         return ()
     believing = msgspec.structs.replace(tls, insecure_skip_verify=True)
-    look = Exchange(Request(url=request.url, name=request.name, port=request.port, tls=believing, connect_only=True))
+    url = f"https://{bracketed(request.name)}:{request.port}/"
+    look = Exchange(Request(url=url, name=request.name, port=request.port, tls=believing, connect_only=True))
     try:
         response = await trace.network.transfer.perform(look, address=address, timeout_s=trace.remaining())
     finally:

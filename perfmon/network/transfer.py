@@ -13,11 +13,14 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import msgspec
+
 from perfmon.clock import Clock
 from perfmon.network.curl_handle import Handle
 from perfmon.network.curl_multi import Multi
 from perfmon.network.exchange import Request, Response
 from perfmon.network.tls import TlsConfig, trust_file
+from perfmon.network.websocket import WebSocket
 
 __all__ = ["Exchange", "Request", "Response", "Transfer"]
 
@@ -84,14 +87,16 @@ class Transfer:
         address: str,
         timeout_s: float,
         cookies: Collection[bytes] = (),
+        headers: Collection[str] = (),
         note: Note | None = None,
     ) -> Response:
         """Run one exchange against one address, in `timeout_s` at most; whatever goes wrong is in the response.
 
-        `note` hears what libcurl says and the headers of both sides, without secrets.
+        `headers` are those of this run alone, beside the request's. `note` hears what libcurl says and the headers of
+        both sides, without secrets.
         """
         handle = exchange.take(note)
-        handle.aim(address, timeout_s, cookies)
+        handle.aim(address, timeout_s, cookies, headers)
         multi = self._multi(exchange.request.tls)
         try:
             code, message = await multi.run(handle)
@@ -100,6 +105,8 @@ class Transfer:
             exchange.give_back(handle)
             raise
         response = handle.response(code, message)
+        if handle.holds and not code:
+            return msgspec.structs.replace(response, websocket=WebSocket(handle, multi, exchange.give_back))
         exchange.give_back(handle)
         return response
 

@@ -17,7 +17,7 @@ from perfmon.network.exchange import FIRST_BYTES, Response
 from perfmon.network.follow import Arrival, Errand, Leg, first_leg, follow
 from perfmon.network.tls import TlsConfig
 from perfmon.patterns import Pattern, compile_pattern, problem
-from perfmon.secret import Secret
+from perfmon.secret import quoted_or_masked
 from perfmon.trace import Trace
 from perfmon.units import Bytes, format_bytes, quoted
 
@@ -330,7 +330,11 @@ def _wrong_header(plan: _Plan, response: Response) -> _Found:
         matched = any(pattern.search(value) for value in values)
         if matched != must_match:
             verb = "does not match" if must_match else "matches"
-            return "header", "processing", f"header {rule.header} {verb} {_pattern(rule.regexp)}: {quoted(values[0])}"
+            return (
+                "header",
+                "processing",
+                f"header {rule.header} {verb} {quoted_or_masked(rule.regexp)}: {quoted(values[0])}",
+            )
     return None
 
 
@@ -371,13 +375,8 @@ def _match_body(plan: _Plan, body: bytes) -> _Found:
     for text, pattern, must_match in plan.body_rules:
         if (pattern.search(body) is not None) != must_match:
             verb = "does not match" if must_match else "matches"
-            return "body", "transfer", f"body {verb} {_pattern(text)}"
+            return "body", "transfer", f"body {verb} {quoted_or_masked(text)}"
     return None
-
-
-def _pattern(text: str) -> str:
-    """A pattern in a message; one that came by reference is a secret."""
-    return repr(text) if isinstance(text, Secret) else quoted(text)
 
 
 def _evidence(response: Response) -> dict[str, str]:

@@ -448,7 +448,8 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     read_config = config.load([EXAMPLE], env=SECRETS)
 
     assert [] == list(validator.iter_errors(yaml.safe_load(EXAMPLE.read_text())))
-    assert {"dns", "http", "icmp", "tcp", "tls"} == {module.kind for module in read_config.modules.values()}
+    kinds_shown = {"dns", "grpc", "http", "icmp", "tcp", "tls", "websocket"}
+    assert kinds_shown == {module.kind for module in read_config.modules.values()}
     assert {"host", "process"} == {sampler.kind for sampler in read_config.samplers}
     assert {"threshold", "absent"} == {rule.kind for rule in read_config.rules}
     assert {"alertmanager", "webhook", "log"} == {receiver.kind for receiver in read_config.receivers}
