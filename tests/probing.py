@@ -4,7 +4,7 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
-from perfmon.probes import http, tcp, tls, unix
+from perfmon.probes import http, mysql, postgres, redis, tcp, tls, unix
 
 
 async def probe_http(
@@ -34,6 +34,23 @@ async def probe_tls(
 async def probe_unix(network: Network, path: str, *, timeout_s: float = 2.0, **config: object) -> Measurement:
     module = Module(name="unix", kind="unix", timeout_s=timeout_s, config=unix.Config(**config))
     return await measure.probe(Target(probe="test", address=path), module, clock=SystemClock(), network=network)
+
+
+async def probe_database(
+    kind: str,
+    network: Network,
+    address: str,
+    *,
+    timeout_s: float = 2.0,
+    hostname: str = "",
+    debug: bool = False,
+    **config: object,
+) -> Measurement:
+    """`kind` is postgres, mysql or redis."""
+    file = {"postgres": postgres, "mysql": mysql, "redis": redis}[kind]
+    module = Module(name=kind, kind=kind, timeout_s=timeout_s, config=file.Config(**config))
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network, debug=debug)
 
 
 def outcome(measurement: Measurement) -> str:
