@@ -74,6 +74,8 @@ PROBE_FAMILIES = (
         ("step",),
         "seconds",
     ),
+    Family("probe_query_rows", "gauge", "How many rows the query of a database's probe gave."),
+    Family("probe_query_value", "gauge", "Numbers of the first row that it gave.", ("column",)),
     Family("perfmon_probe_runs_total", "counter", "Runs of the probe by result and reason.", ("result", "reason")),
     Family("perfmon_probe_latency_seconds", "histogram", "Duration of the probe's runs.", (), "seconds"),
     Family("perfmon_probe_phase_seconds", "gauge", "Phases of the last run; they add up.", ("phase",), "seconds"),

@@ -34,6 +34,8 @@ Reason = Literal[
     "short_body",
     "auth",
     "permission",
+    "loading",
+    "readonly",
     "query",
     "reset",
     "closed",

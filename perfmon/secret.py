@@ -15,7 +15,7 @@ import msgspec
 from perfmon.kinds import unknown
 from perfmon.units import quoted
 
-__all__ = ["References", "Secret", "masked", "quoted_or_masked", "secret_in"]
+__all__ = ["References", "Secret", "cut_out", "masked", "quoted_or_masked", "secret_in"]
 
 MAX_FILE_BYTES = 64 << 10
 
@@ -76,9 +76,7 @@ class References(msgspec.Struct):
     def mask(self, message: str) -> str:
         """The message with everything that a reference stood for cut out, also where only its beginning is quoted."""
         for value in sorted(self.seen, key=len, reverse=True):
-            for shape in (value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1]):
-                shown = next((n for n in range(len(shape), min(len(shape), 8) - 1, -1) if shape[:n] in message), 0)
-                message = message.replace(shape[:shown], "<secret>") if shown else message
+            message = cut_out(value, message)
         return message
 
     def _value(self, match: re.Match[str], folder: Path) -> str:
@@ -91,6 +89,14 @@ class References(msgspec.Struct):
         if name not in self.env:
             raise ValueError(f"the environment variable {quoted(name)} is not set")
         return self.env[name]
+
+
+def cut_out(value: str, message: str) -> str:
+    """The message without this secret, also where it is quoted, or only its beginning is."""
+    for shape in (value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1]):
+        shown = next((n for n in range(len(shape), min(len(shape), 8) - 1, -1) if shape[:n] in message), 0)
+        message = message.replace(shape[:shown], "<secret>") if shown else message
+    return message
 
 
 def secret_in(text: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from servers import Authority
@@ -10,7 +11,8 @@ from servers import Authority
 from perfmon.clock import SystemClock
 from perfmon.network import Network
 
-_BEYOND_PATH = "/usr/sbin:/sbin"  # Debian puts servers there, and only root has it in PATH
+# Debian puts servers there, and only root has it in PATH; PostgreSQL's tools are in nobody's.
+_BEYOND_PATH = ":".join(["/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
 
 
 @pytest.fixture(scope="session")

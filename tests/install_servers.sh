@@ -3,7 +3,8 @@
 # those tests are then skipped with the reason, and fail where CI=true.
 set -eu
 
-packages="prometheus prometheus-alertmanager prometheus-blackbox-exporter nginx-light chromium chromium-driver"
+packages="prometheus prometheus-alertmanager prometheus-blackbox-exporter nginx-light chromium chromium-driver
+    postgresql mariadb-server redis-server"
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -4,7 +4,7 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
-from perfmon.probes import dns, http, icmp, tcp, tls, unix
+from perfmon.probes import dns, http, icmp, mysql, postgres, redis, tcp, tls, unix
 
 
 async def probe_http(
@@ -40,6 +40,23 @@ async def probe_dns(
     network: Network, address: str, *, timeout_s: float = 2.0, hostname: str = "", debug: bool = False, **config: object
 ) -> Measurement:
     module = Module(name="dns", kind="dns", timeout_s=timeout_s, config=dns.Config(**config))
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network, debug=debug)
+
+
+async def probe_database(
+    kind: str,
+    network: Network,
+    address: str,
+    *,
+    timeout_s: float = 2.0,
+    hostname: str = "",
+    debug: bool = False,
+    **config: object,
+) -> Measurement:
+    """`kind` is postgres, mysql or redis."""
+    file = {"postgres": postgres, "mysql": mysql, "redis": redis}[kind]
+    module = Module(name=kind, kind=kind, timeout_s=timeout_s, config=file.Config(**config))
     target = Target(probe="test", address=address, hostname=hostname)
     return await measure.probe(target, module, clock=SystemClock(), network=network, debug=debug)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from perfmon.units import quoted
 
-__all__ = ["Url", "bracketed", "parse_host_port", "parse_name", "parse_url", "shown"]
+__all__ = ["Url", "bracketed", "parse_host_port", "parse_name", "parse_service", "parse_url", "shown"]
 
 _PORTS = {"http": 80, "https": 443}
 _USER = re.compile(r"(^|//).*@", re.DOTALL)  # greedy: a password may hold what ends it elsewhere
@@ -59,6 +59,17 @@ def parse_host_port(text: str) -> tuple[str, int]:
     if port is None or parts.path or parts.query or parts.username is not None:
         raise ValueError(f"expected host:port, got {shown(text)}")
     return _host(parts.hostname, text), port
+
+
+def parse_service(text: str, default_port: int) -> tuple[str, int, str]:
+    """Read `host`, `host:port` or `host:port/name`; the name is unquoted. ValueError with a sentence."""
+    parts = _split(f"//{text}", text)
+    if parts.username is not None:
+        raise ValueError(f"expected host:port/name without a user, who stands in the module, got {shown(text)}")
+    name = unquote(parts.path.removeprefix("/"))
+    if "://" in text or parts.query or parts.fragment or "\0" in name:
+        raise ValueError(f"expected host:port/name, got {shown(text)}")
+    return _host(parts.hostname, text), _port(parts, text) or default_port, name
 
 
 def parse_name(text: str) -> str:

@@ -134,6 +134,10 @@ class Stream:
     async def send(self, data: bytes) -> None:
         """Exactly these bytes."""
         self._trace.begin("request")
+        await self.write(data)
+
+    async def write(self, data: bytes) -> None:
+        """Exactly these bytes, in the phase that is under way."""
         tls = self._tls
         try:
             if tls is None:
@@ -141,7 +145,13 @@ class Stream:
             else:
                 await self._through_tls(lambda: tls.write(data))
         except OSError as error:
-            raise self._lost(error, "request") from None
+            raise self._lost(error) from None
+
+    async def read(self) -> bytes:
+        """What comes next, in the phase that is under way; nothing when the other side has said all."""
+        if not self._buffer:
+            await self._more()
+        return self._take(len(self._buffer))
 
     async def line(self) -> str | None:
         """The next line, without its end and with U+FFFD for what is no UTF-8; None when there are no more.
@@ -218,12 +228,16 @@ class Stream:
         """What ALPN agreed on."""
         return (self._tls.selected_alpn_protocol() if self._tls else None) or ""
 
-    def close(self) -> None:
-        """Say goodbye, do not wait for an answer, and let go."""
-        if self._tls is not None:
+    def close(self, farewell: bytes = b"") -> None:
+        """Say goodbye, in the protocol's words too where it has any, do not wait for an answer, and let go."""
+        if self._tls is None:
+            self._outgoing.write(farewell)
+        else:
             with contextlib.suppress(ssl.SSLError):  # it wants to hear the other side's goodbye
+                if farewell:
+                    self._tls.write(farewell)
                 self._tls.unwrap()
-            self._flush_without_waiting()
+        self._flush_without_waiting()
         self._sock.close()
 
     # ------------------------------------------------------------ bytes
@@ -244,7 +258,7 @@ class Stream:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return False
         except OSError as error:
-            raise self._lost(error, "processing") from None
+            raise self._lost(error) from None
         self._buffer += chunk
         return bool(chunk)
 
@@ -275,15 +289,17 @@ class Stream:
             await self._loop.sock_sendall(self._sock, self._outgoing.read())
 
     def _flush_without_waiting(self) -> None:
-        with contextlib.suppress(OSError):  # nobody waits for it
-            self._sock.send(self._outgoing.read())
+        if self._outgoing.pending:
+            with contextlib.suppress(OSError):  # nobody waits for it
+                self._sock.send(self._outgoing.read())
 
     # ------------------------------------------------------------ what went wrong
 
     def _broken(self, reason: Reason, phase: Phase, message: str) -> Broken:
         return Broken(Failure(reason=reason, phase=phase, message=message))
 
-    def _lost(self, error: OSError, phase: Phase) -> Broken:
+    def _lost(self, error: OSError) -> Broken:
+        phase = self._trace.phase or "connect"
         if isinstance(error, ssl.SSLError):  # TLS 1.3: the server judges our certificate after our handshake is over
             return self._broken("tls_handshake", phase, f"{self.peer} ended the TLS session: {_said(error)}")
         if error.errno in _GONE:
@@ -296,7 +312,7 @@ class Stream:
             return Broken(Failure(reason=reason, phase="tls", message=message), refused=True)
         if isinstance(error, ssl.SSLError):
             return self._broken("tls_handshake", "tls", f"TLS handshake with {self.peer} failed: {_said(error)}")
-        return self._lost(error, "tls")
+        return self._lost(error)
 
 
 # ---------------------------------------------------------------- connecting

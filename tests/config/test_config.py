@@ -18,7 +18,13 @@ from perfmon.errors import ConfigError, Problem
 
 BROKEN = Path(__file__).parent / "broken"
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "perfmon.yml"
-SECRETS = {"TOKEN": "s3cret-value", "BAD_REGEXP": "(s3cret-value", "CHAT_HOOK": "T01/B02", "SHOP_API_TOKEN": "abc"}
+SECRETS = {
+    "TOKEN": "s3cret-value",
+    "BAD_REGEXP": "(s3cret-value",
+    "CHAT_HOOK": "T01/B02",
+    "SHOP_API_TOKEN": "abc",
+    "ORDERS_PASSWORD": "abcd",
+}
 
 GOOD = """\
 modules:
@@ -448,7 +454,7 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     read_config = config.load([EXAMPLE], env=SECRETS)
 
     assert [] == list(validator.iter_errors(yaml.safe_load(EXAMPLE.read_text())))
-    kinds_shown = {"dns", "grpc", "http", "icmp", "tcp", "tls", "websocket"}
+    kinds_shown = {"dns", "grpc", "http", "icmp", "mysql", "postgres", "redis", "tcp", "tls", "websocket"}
     assert kinds_shown == {module.kind for module in read_config.modules.values()}
     assert {"host", "process"} == {sampler.kind for sampler in read_config.samplers}
     assert {"threshold", "absent"} == {rule.kind for rule in read_config.rules}

@@ -121,6 +121,8 @@ const REASONS = {
   short_body: "answer cut short",
   auth: "not authorised",
   permission: "not permitted",
+  loading: "not ready yet",
+  readonly: "read-only",
   query: "query failed",
   reset: "connection reset",
   closed: "connection closed",
