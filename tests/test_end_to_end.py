@@ -60,7 +60,7 @@ def test_make_run_watches_the_shop_this_machine_and_itself_until_ctrl_c(make_run
     lint = [binary("promtool"), "check", "metrics"]
     linted = subprocess.run(lint, input=page, capture_output=True, text=True, check=False)
     os.killpg(make.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
-    make.wait(10)
+    make.wait(30)
 
     targets = [f"{shop}/fast", f"{shop}/slow?ms=200&jitter=50", f"{shop}/health", shop.removeprefix("http://")]
     assert dict.fromkeys([*targets, "host", "processes"], "up") == states
@@ -77,7 +77,7 @@ def test_make_run_leaves_nothing_behind_in_a_terminal_that_is_closed(make_run):
     eventually(lambda: get(f"{perfmon}/-/ready")[0] == 200, "perfmon is ready")
     assert 2 == [process.name() for process in processes_of(make.pid)].count("perfmon"), "the shop and the daemon"
     os.killpg(make.pid, signal.SIGHUP)
-    make.wait(10)
+    make.wait(30)
 
     eventually(lambda: not processes_of(make.pid), "nothing is left")
 
@@ -87,7 +87,7 @@ def test_make_run_that_is_killed_alone_takes_with_it_what_it_started(make_run):
     make, perfmon, _, _ = make_run
     eventually(lambda: get(f"{perfmon}/-/ready")[0] == 200, "perfmon is ready")
     make.terminate()
-    make.wait(10)
+    make.wait(30)
 
     eventually(lambda: not processes_of(make.pid), "nothing is left")
 

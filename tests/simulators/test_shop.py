@@ -240,5 +240,5 @@ def test_a_port_in_use_is_said_in_words():
             check=False,
         )
 
-    expected = f'perfmon: cannot listen on "127.0.0.1", port {port}: {os.strerror(98)}; see --port\n'
+    expected = f'perfmon: cannot listen on "127.0.0.1", port {port}: {os.strerror(98).lower()}; see --port\n'
     assert (104, expected) == (ended.returncode, ended.stderr)
