@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from perfmon.network import Network
 
 # Debian puts servers there, and only root has it in PATH; PostgreSQL's tools are in nobody's.
 _BEYOND_PATH = ":".join(["/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
+
+
+def pytest_configure() -> None:
+    """Children inherit which signals are ignored (by nohup, or by a shell's `&`), and some tests send them these."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

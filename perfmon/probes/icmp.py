@@ -47,11 +47,11 @@ FAMILIES = (
         "seconds",
     ),
     Family("probe_icmp_reply_hop_limit", "gauge", "Hop limit (TTL) of the last reply, where the kernel tells it."),
-    Family("probe_icmp_packets_sent_count", "gauge", "Packets sent in the last run."),
-    Family("probe_icmp_packets_received_count", "gauge", "Packets that came back whole and in time."),
-    Family("probe_icmp_packets_late_count", "gauge", "Replies that came after `reply_timeout`."),
-    Family("probe_icmp_packets_duplicate_count", "gauge", "Replies to packets that had been answered already."),
-    Family("probe_icmp_packets_corrupt_count", "gauge", "Replies with another payload than was sent."),
+    Family("probe_icmp_packets_sent", "gauge", "Packets sent in the last run."),
+    Family("probe_icmp_packets_received", "gauge", "Packets that came back whole and in time."),
+    Family("probe_icmp_packets_late", "gauge", "Replies that came after `reply_timeout`."),
+    Family("probe_icmp_packets_duplicate", "gauge", "Replies to packets that had been answered already."),
+    Family("probe_icmp_packets_corrupt", "gauge", "Replies with another payload than was sent."),
     Family("probe_icmp_packet_loss_ratio", "gauge", "Share of packets that were not answered in time.", (), "ratio"),
     Family("probe_icmp_duration_rtt_min_seconds", "gauge", "Shortest round trip of the last run.", (), "seconds"),
     Family("probe_icmp_duration_rtt_max_seconds", "gauge", "Longest round trip of the last run.", (), "seconds"),
@@ -322,11 +322,11 @@ def _write_facts(trace: Trace, tally: _Tally) -> None:
     facts[_RESOLVE] = trace.phases.get("resolve", 0.0)
     facts[_SETUP] = trace.phases.get("connect", 0.0)
     facts[_RTT] = statistics.fmean(rtts) if rtts else 0.0
-    facts["probe_icmp_packets_sent_count"] = tally.sent
-    facts["probe_icmp_packets_received_count"] = len(rtts)
-    facts["probe_icmp_packets_late_count"] = len(tally.late)
-    facts["probe_icmp_packets_duplicate_count"] = tally.duplicates
-    facts["probe_icmp_packets_corrupt_count"] = tally.corrupt
+    facts["probe_icmp_packets_sent"] = tally.sent
+    facts["probe_icmp_packets_received"] = len(rtts)
+    facts["probe_icmp_packets_late"] = len(tally.late)
+    facts["probe_icmp_packets_duplicate"] = tally.duplicates
+    facts["probe_icmp_packets_corrupt"] = tally.corrupt
     facts["probe_icmp_packet_loss_ratio"] = tally.loss
     if tally.hop_limit >= 0:
         facts["probe_icmp_reply_hop_limit"] = tally.hop_limit
