@@ -43,7 +43,7 @@ def runs(request, world):
 
 def packets(run):
     names = ("sent", "received", "late", "duplicate", "corrupt")
-    return [run["facts"][f"probe_icmp_packets_{name}_count"] for name in names]
+    return [run["facts"][f"probe_icmp_packets_{name}"] for name in names]
 
 
 def reason(run):
