@@ -29,12 +29,7 @@ def command(out: Path, check: bool) -> int:  # noqa: FBT001 - click passes by na
       perfmon dashboards --check
     """
     files = {out / name: text for name, text in _documents().items()}
-    if check:
-        difference = drift.differences(files)
-        click.echo(difference, nl=False)
-        return 1 if difference else 0
-    drift.write(files)
-    return 0
+    return drift.settle(files, check=check)
 
 
 def _documents() -> Mapping[str, str]:

@@ -31,9 +31,4 @@ def command(out: Path, check: bool, runbooks_url: str, grafana_url: str) -> int:
       perfmon rules --check
     """
     files = {out / "perfmon.rules.yml": document(Links(runbooks=runbooks_url, grafana=grafana_url.rstrip("/")))}
-    if check:
-        difference = drift.differences(files)
-        click.echo(difference, nl=False)
-        return 1 if difference else 0
-    drift.write(files)
-    return 0
+    return drift.settle(files, check=check)

@@ -5,9 +5,21 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from perfmon.errors import UsageError
+import click
 
-__all__ = ["differences", "write"]
+from perfmon.errors import EXIT_DEFECT, EXIT_FINE, UsageError
+
+__all__ = ["differences", "settle", "write"]
+
+
+def settle(files: Mapping[Path, str], *, check: bool) -> int:
+    """Write the files, or with `check` print how they differ; the exit code: 1 when they do."""
+    if not check:
+        write(files)
+        return EXIT_FINE
+    difference = differences(files)
+    click.echo(difference, nl=False)
+    return EXIT_DEFECT if difference else EXIT_FINE
 
 
 def write(files: Mapping[Path, str]) -> None:

@@ -51,12 +51,7 @@ def _row(family: Family) -> str:
 
 def _main(arguments: list[str]) -> int:
     files = {PAGE: refreshed(PAGE.read_text(encoding="utf-8"))}
-    if "--check" in arguments:
-        difference = drift.differences(files)
-        sys.stdout.write(difference)
-        return 1 if difference else 0
-    drift.write(files)
-    return 0
+    return drift.settle(files, check="--check" in arguments)
 
 
 if __name__ == "__main__":
