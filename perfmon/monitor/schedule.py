@@ -26,8 +26,8 @@ __all__ = ["SLOT_S", "Due", "Grid", "Schedule", "phase"]
 SLOT_S = 0.030
 """Probes that start together share wake-ups, which cost more than they do; more at once would wait for each other.
 
-At 200 probes a second slots of 20, 30 and 50 ms cost 340, 265 and 247 us of CPU a probe (benchmarks/probe_cost.py),
-and at 50 a second they add 0.1, 0.15 and 0.3 ms to the median (benchmarks/accuracy.py).
+Narrower slots cost more CPU a probe (benchmarks/probe_cost.py), wider ones add to the median (benchmarks/accuracy.py):
+of 20, 30, 40 and 50 ms this was the widest whose own bias stayed under 0.2 ms.
 """
 
 HORIZON_S = 2.5  # a plan that comes a second late still finds its slots ahead
