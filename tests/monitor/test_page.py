@@ -32,6 +32,9 @@ def visit(new_tab):
         tab = new_tab(**look)
         tab.open(f"http://{address}/")
         tab.until("document.getElementById('footer')?.textContent.startsWith('perfmon')")
+        tab.until(
+            "document.querySelector('#probe-rows > .probe .word')?.innerText !== ''"
+        )  # rows are laid out a frame later
         visited.append((tab, address))
         return tab
 
@@ -137,7 +140,7 @@ def test_a_page_without_data_says_how_to_get_some(visit):
 def test_a_state_has_its_word_and_its_shape_beside_its_colour(visit):
     with served(WatchedView(*house())) as address:
         tab = visit(address)
-        words = tab.ask(f"{ROWS}.map((row) => row.querySelector('.word').innerText)")
+        words = tab.ask(f"{ROWS}.map((row) => row.querySelector('.word').textContent)")
         shapes = tab.ask(f"{ROWS}.map((row) => getComputedStyle(row.querySelector('.mark')).clipPath !== 'none')")
         hollow = tab.ask(f"{ROWS}.map((row) => getComputedStyle(row.querySelector('.mark')).borderWidth !== '0px')")
 
@@ -205,7 +208,7 @@ def test_probes_come_and_go_with_a_reload(visit):
     with served(view) as address:
         tab = visit(address)
         view.probes = [probe("b", "x"), probe("c", "x")]
-        tab.until(f"{ROWS}.map((row) => row.querySelector('.title').innerText).join() === 'b,c'", meanwhile=ASK_NOW)
+        tab.until(f"{ROWS}.map((row) => row.querySelector('.title').textContent).join() === 'b,c'", meanwhile=ASK_NOW)
         tab.until(
             "performance.getEntriesByType('resource').filter((e) => e.name.endsWith('minutes=60')).length === 2",
             meanwhile=ASK_NOW,
