@@ -15,6 +15,7 @@ LAYERS = (
     ("monitor", "provision"),
     ("config", "measure", "logs", "waterfall"),
     ("probes", "samplers", "conditions", "receivers", "simulators"),
+    ("answer",),
     ("network", "trace", "patterns", "post", "procfs", "annotation", "selection"),
     ("secret",),
     ("kinds",),

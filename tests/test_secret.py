@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from perfmon.network.credentials import Authorization, BasicAuth
 from perfmon.network.tls import TlsConfig
-from perfmon.probes.http import Authorization, BasicAuth, Config
+from perfmon.probes.http import Config
 from perfmon.secret import References, Secret, masked, secret_in
 
 

@@ -24,9 +24,11 @@ from servers import (
     unused_port,
 )
 
+from perfmon.answer.demands import HeaderRule
 from perfmon.model import PHASES
+from perfmon.network.credentials import Authorization, BasicAuth
 from perfmon.network.tls import TlsConfig
-from perfmon.probes.http import Authorization, BasicAuth, Config, HeaderRule, check, check_target
+from perfmon.probes.http import Config, check, check_target
 from perfmon.secret import Secret
 
 # ---------------------------------------------------------------- status and version
