@@ -13,14 +13,14 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from sys import intern
-from typing import Protocol
 
 import structlog
 
 from perfmon import kinds
 from perfmon.clock import Clock, to_wall
+from perfmon.measure import Reading
 from perfmon.metrics import LATENCY_BUCKETS_S, Family
-from perfmon.model import PHASES, Check, Labels, Measurement, Sample, Sampler, fact_key, render_labels
+from perfmon.model import PHASES, Check, Labels, Measurement, Sampler, fact_key, render_labels
 from perfmon.monitor.negotiation import accepts_gzip, negotiate
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import (
@@ -34,7 +34,7 @@ from perfmon.monitor.textformat import (
     write_samples,
 )
 
-__all__ = ["Exposition", "Reading", "render_probe"]
+__all__ = ["Exposition", "render_probe"]
 
 TURN_S = 0.0005
 """How long the page is written before others get their turn on the event loop."""
@@ -42,22 +42,6 @@ TURN_S = 0.0005
 GZIP_FLOOR_BYTES = 1000
 
 _log = structlog.get_logger(__name__)
-
-
-class Reading(Protocol):
-    """One reading of a sampler, as `perfmon.measure` makes it."""
-
-    @property
-    def duration_s(self) -> float:
-        """Time it took."""
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        """What it read."""
-
-    @property
-    def error(self) -> str:
-        """What it did not find; empty when all is well."""
 
 
 class Exposition:
