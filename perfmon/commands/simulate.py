@@ -1,6 +1,8 @@
 """Run a small real server to watch or to test against."""
 
+import math
 import socket
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -86,31 +88,57 @@ def _fields(simulator: ModuleType) -> tuple[msgspec.inspect.Field, ...]:
 
 
 def _option(field: msgspec.inspect.Field) -> click.Option:
-    notes = field.type.extra_json_schema if isinstance(field.type, msgspec.inspect.Metadata) else None
-    notes = notes or {}
-    kind = _Quantity(notes["x-unit"]) if "x-unit" in notes else type(field.default)
+    annotated = field.type
+    notes = annotated.extra_json_schema or {} if isinstance(annotated, msgspec.inspect.Metadata) else {}
+    bare = annotated.type if isinstance(annotated, msgspec.inspect.Metadata) else annotated
+    assert isinstance(bare, msgspec.inspect.IntType | msgspec.inspect.FloatType), "a flag is a number"
+    number = _Number(notes.get("x-unit", type(field.default).__name__), bare.ge, bare.le)
     return click.Option(
         [f"--{field.name.replace('_', '-')}"],
-        type=kind,
-        default=kind.write(field.default) if isinstance(kind, _Quantity) else field.default,
+        type=number,
+        default=number.write(field.default),
         show_default=True,
         help=notes.get("description"),
     )
 
 
-class _Quantity(click.ParamType[float]):
-    """A number with its unit, as in a configuration file: "200MiB", "5%", "30s"."""
+class _Number(click.ParamType[float]):
+    """A number within bounds, with its unit where it has one, as in a configuration file: "200MiB", "5%", "30s"."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, low: float | None, high: float | None) -> None:
         self.name = unit
-        self._parse, self.write = {
-            "duration": (units.parse_duration, units.format_duration),
-            "bytes": (units.parse_bytes, units.format_bytes),
-            "ratio": (units.parse_ratio, units.format_ratio),
-        }[unit]
+        self._low = -math.inf if low is None else low
+        self._high = math.inf if high is None else high
+        self._parse, self.write = _NUMBERS[unit]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return self._parse(value)
+            number = self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not self._low <= number <= self._high:  # nor is a NaN
+            self.fail(f"expected {self.write(self._low)} to {self.write(self._high)}, got {value}", param, ctx)
+        return number
+
+
+def _integer(raw: Any) -> int:
+    try:
+        return int(raw)
+    except ValueError:
+        raise ValueError(f"expected a whole number, got {units.quoted(raw)}") from None
+
+
+def _float(raw: Any) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise ValueError(f"expected a number, got {units.quoted(raw)}") from None
+
+
+_NUMBERS: Mapping[str, tuple[Callable[[Any], float], Callable[[float], str]]] = {
+    "duration": (units.parse_duration, units.format_duration),
+    "bytes": (units.parse_bytes, units.format_bytes),
+    "ratio": (units.parse_ratio, units.format_ratio),
+    "int": (_integer, str),
+    "float": (_float, lambda number: f"{number:g}"),
+}

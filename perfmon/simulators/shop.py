@@ -39,10 +39,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the endpoints do when the query does not say."""
 
     seed: Annotated[int, msgspec.Meta(description="Seed of what looks random: same seed, same sequence.")] = 1
-    slow_ms: Annotated[float, msgspec.Meta(description="Milliseconds that /slow takes.")] = 200.0
-    jitter_ms: Annotated[float, msgspec.Meta(description="Milliseconds by which /slow varies.")] = 50.0
-    flaky_rate: Annotated[Ratio, msgspec.Meta(description="Share of the calls of /flaky that fail.")] = 0.2
-    leak_kb: Annotated[int, msgspec.Meta(description="Kibibytes that a call of /leak keeps.")] = 64
+    slow_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000, description="Milliseconds that /slow takes.")] = 200.0
+    jitter_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000, description="Milliseconds by which /slow varies.")] = 50.0
+    flaky_rate: Annotated[Ratio, msgspec.Meta(ge=0, le=1, description="Share of the calls of /flaky that fail.")] = 0.2
+    leak_kb: Annotated[int, msgspec.Meta(ge=0, le=65_536, description="Kibibytes that a call of /leak keeps.")] = 64
     leak_limit: Annotated[Bytes, msgspec.Meta(description="What /leak keeps at most.")] = 200.0 * 2**20
     fail_limit: Annotated[Duration, msgspec.Meta(description="How long a call of /fail lasts at most.")] = 30.0
 

@@ -242,3 +242,20 @@ def test_a_port_in_use_is_said_in_words():
 
     expected = f'perfmon: cannot listen on "127.0.0.1", port {port}: {os.strerror(98).lower()}; see --port\n'
     assert (104, expected) == (ended.returncode, ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--flaky-rate", "200%", "expected 0% to 100%, got 200%"),
+        ("--slow-ms", "-3", "expected 0 to 60000, got -3"),
+        ("--jitter-ms", "nan", "expected 0 to 60000, got nan"),
+        ("--leak-kb", "1.5", 'expected a whole number, got "1.5"'),
+        ("--leak-limit", "-1MiB", 'expected a size such as 512B, 1.5kB or 10MiB, got "-1MiB"'),
+    ],
+)
+def test_a_flag_that_makes_no_sense_is_refused_in_words(flag, value, words):
+    command = [sys.executable, "-m", "perfmon", "simulate", "shop", "--port", "0", flag, value]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+
+    assert (104, f"Error: Invalid value for '{flag}': {words}") == (ended.returncode, ended.stderr.splitlines()[-1])
