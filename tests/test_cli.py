@@ -84,3 +84,10 @@ def test_a_simulator_that_is_not_there_is_answered_with_the_nearest(capsys):
 def test_a_timeout_of_nothing_is_refused(capsys):
     assert 104 == run(["probe", "localhost:1", "--timeout", "0"])
     assert 'expected at least 1ms, got "0"' in capsys.readouterr().err
+
+
+def test_ctrl_c_while_it_is_still_loading_shows_no_traceback(tmp_path):
+    """A click that takes its time, and during which the signal comes."""
+    (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(5)\n")
+
+    assert (105, "", "") == shell("perfmon --version", PYTHONPATH=str(tmp_path))
