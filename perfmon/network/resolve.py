@@ -17,6 +17,7 @@ from pycares import errno as ares
 
 from perfmon.clock import Clock
 from perfmon.model import Failure, Reason
+from perfmon.units import quoted
 
 __all__ = ["Family", "ResolveFailed", "Resolved", "Resolver", "is_localhost"]
 
@@ -73,10 +74,11 @@ class Resolver:
         machine that has none. Raises ResolveFailed, at `deadline` (monotonic) at the latest.
         """
         literal = _literal(host)
-        if literal is not None and (fallback or literal.family == prefer):
+        if literal is not None and (fallback or literal.family == prefer) and "%" not in host:
             return literal
         began = self._clock.monotonic()
         try:
+            _check_zone(host)
             addresses = literal.all_addresses if literal else await self._addresses(host, deadline)
             address = _choose(host, addresses, prefer, fallback=fallback)
         except _NoAddress as error:
@@ -178,6 +180,16 @@ def _has_route(address: str, family: Family) -> bool:
     except OSError:
         return False
     return True
+
+
+def _check_zone(host: str) -> None:
+    """Nobody else says that a link-local address names no link of ours: libcurl tries until its time is over."""
+    zone = host.partition("%")[2]
+    if not zone or _literal(host) is None:
+        return
+    known = {str(part) for link in socket.if_nameindex() for part in link}  # a number does as well
+    if zone not in known:
+        raise _NoAddress("unreachable", f"no network interface {quoted(zone)} on this machine")
 
 
 def _family(address: str) -> Family:

@@ -40,6 +40,18 @@ async def test_a_literal_costs_nothing_and_asks_nobody(resolver_of, host, family
     assert (host, family, 0.0) == (found.address, found.family, found.seconds)
 
 
+@pytest.mark.parametrize("zone", ["nope", "99999"])
+async def test_a_zone_that_is_no_interface_of_this_machine_is_told_at_once(resolver_of, zone):
+    expected = ("unreachable", f'no network interface "{zone}" on this machine')
+
+    assert expected == await look_up(resolver_of(), f"fe80::1%{zone}")
+
+
+@pytest.mark.parametrize("zone", ["lo", "1"])
+async def test_a_zone_is_told_by_name_or_number(resolver_of, zone):
+    assert f"fe80::1%{zone}" == (await look_up(resolver_of(), f"fe80::1%{zone}")).address
+
+
 async def test_a_literal_of_the_wrong_family_fails_without_fallback(resolver_of):
     expected = ("dns_nxdomain", '"192.0.2.7" has no IPv6 address')
 
