@@ -1,6 +1,7 @@
 """Reads the addresses that people write and servers answer with: URLs and host:port."""
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -8,11 +9,25 @@ import msgspec
 
 from perfmon.units import quoted
 
-__all__ = ["Url", "bracketed", "parse_host_port", "parse_name", "parse_service", "parse_url", "shown"]
+__all__ = [
+    "BadAddress",
+    "Url",
+    "bracketed",
+    "objection",
+    "parse_host_port",
+    "parse_name",
+    "parse_service",
+    "parse_url",
+    "shown",
+]
 
 _PORTS = {"http": 80, "https": 443}
 _USER = re.compile(r"(^|//).*@", re.DOTALL)  # greedy: a password may hold what ends it elsewhere
 _NOT_IN_HOST = re.compile(r"""[\x00-\x20\x7f"#/<>?@\\^`{|}\[\]]""")
+
+
+class BadAddress(ValueError):
+    """An address that leads nowhere as it is written; says in words why, and never a password."""
 
 
 class Url(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +51,10 @@ class Url(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_url(text: str) -> Url:
-    """Read `https://user:password@host:port/path?query`; without a scheme it is http. ValueError with a sentence."""
+    """Read `https://user:password@host:port/path?query`; without a scheme it is http. BadAddress with a sentence."""
     parts = _split(text if "://" in text else f"http://{text}", text)
     if parts.scheme not in _PORTS:
-        raise ValueError(f"expected an http or https URL, got {shown(text)}")
+        raise BadAddress(f"expected an http or https URL, got {shown(text)}")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]|^`{}\\\"<>")
     return Url(
@@ -53,32 +68,41 @@ def parse_url(text: str) -> Url:
 
 
 def parse_host_port(text: str) -> tuple[str, int]:
-    """Read `host:port` or `[::1]:port`. ValueError with a sentence."""
+    """Read `host:port` or `[::1]:port`. BadAddress with a sentence."""
     parts = _split(f"//{text}", text)
     port = _port(parts, text)
     if port is None or parts.path or parts.query or parts.username is not None:
-        raise ValueError(f"expected host:port, got {shown(text)}")
+        raise BadAddress(f"expected host:port, got {shown(text)}")
     return _host(parts.hostname, text), port
 
 
 def parse_service(text: str, default_port: int) -> tuple[str, int, str]:
-    """Read `host`, `host:port` or `host:port/name`; the name is unquoted. ValueError with a sentence."""
+    """Read `host`, `host:port` or `host:port/name`; the name is unquoted. BadAddress with a sentence."""
     parts = _split(f"//{text}", text)
     if parts.username is not None:
-        raise ValueError(f"expected host:port/name without a user, who stands in the module, got {shown(text)}")
+        raise BadAddress(f"expected host:port/name without a user, who stands in the module, got {shown(text)}")
     name = unquote(parts.path.removeprefix("/"))
     if "://" in text or parts.query or parts.fragment or "\0" in name:
-        raise ValueError(f"expected host:port/name, got {shown(text)}")
+        raise BadAddress(f"expected host:port/name, got {shown(text)}")
     return _host(parts.hostname, text), _port(parts, text) or default_port, name
 
 
 def parse_name(text: str) -> str:
-    """Read a host that stands alone, name or address, IPv6 with or without brackets. ValueError with a sentence."""
+    """Read a host that stands alone, name or address, IPv6 with or without brackets. BadAddress with a sentence."""
     whole = text.startswith("[") and text.endswith("]")
     host = _host((text[1:-1] if whole else text).lower(), text)
     if ":" in host and not _is_ipv6(host):
-        raise ValueError(f"expected a host without a port, got {shown(text)}")
+        raise BadAddress(f"expected a host without a port, got {shown(text)}")
     return host
+
+
+def objection(read: Callable[[str], object], text: str) -> str | None:
+    """What one of these readers says against a text; None when it can be read."""
+    try:
+        read(text)
+    except BadAddress as error:
+        return str(error)
+    return None
 
 
 def bracketed(host: str) -> str:
@@ -95,20 +119,20 @@ def _split(url: str, text: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:  # its message may hold the password
-        raise ValueError(f"not a URL: {shown(text)}") from None
+        raise BadAddress(f"not a URL: {shown(text)}") from None
 
 
 def _host(host: str | None, text: str) -> str:
     if not host:
-        raise ValueError(f"no host in {shown(text)}")
+        raise BadAddress(f"no host in {shown(text)}")
     if _NOT_IN_HOST.search(host):
-        raise ValueError(f"no host can be named as in {shown(text)}")
+        raise BadAddress(f"no host can be named as in {shown(text)}")
     if host.isascii():
-        return host
+        return host.replace("%25", "%", 1) if ":" in host else host  # RFC 6874: a zone's sign is quoted in a URL
     try:
         return host.encode("idna").decode()
     except UnicodeError:
-        raise ValueError(f"no host can be named as in {shown(text)}") from None
+        raise BadAddress(f"no host can be named as in {shown(text)}") from None
 
 
 def _is_ipv6(host: str) -> bool:
@@ -123,7 +147,7 @@ def _port(parts: SplitResult, text: str) -> int | None:
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"expected a port of 1 to 65535 in {shown(text)}") from None
+        raise BadAddress(f"expected a port of 1 to 65535 in {shown(text)}") from None
     if port == 0:
-        raise ValueError(f"port 0 in {shown(text)} cannot be reached")
+        raise BadAddress(f"port 0 in {shown(text)} cannot be reached")
     return port

@@ -10,7 +10,7 @@ import msgspec
 from perfmon import threshold
 from perfmon.model import Failure, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import parse_name, parse_service
+from perfmon.network.address import objection, parse_name, parse_service
 from perfmon.network.stream import Route
 from perfmon.network.tls import TlsConfig
 from perfmon.network.wire import Conversation, converse
@@ -107,11 +107,7 @@ def check(config: DatabaseConfig) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, config: DatabaseConfig, default_port: int) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        way_to(Target(probe="", address=address), config, default_port)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(lambda text: way_to(Target(probe="", address=text), config, default_port), address)
 
 
 def _comparison(text: str) -> Threshold | None:
@@ -152,7 +148,7 @@ async def ask(plan: Plan, trace: Trace) -> Failure | None:
 
 
 def way_to(target: Target, config: DatabaseConfig, default_port: int) -> tuple[Route, str]:
-    """The way to the server, and what stands behind the slash; ValueError with a sentence."""
+    """The way to the server, and what stands behind the slash; BadAddress with a sentence."""
     host, port, name = parse_service(target.address, default_port)
     route = Route(
         host=host,

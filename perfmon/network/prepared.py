@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from perfmon.clock import Clock
-from perfmon.model import Target
+from perfmon.model import Failure, Target
+from perfmon.network.address import BadAddress
 
 __all__ = ["Prepared"]
 
@@ -24,8 +25,8 @@ class Prepared:
         self._older: dict[_Key, tuple[Any, Any]] = {}
         self._turned = clock.monotonic()
 
-    def get(self, target: Target, config: Any, prepare: Callable[[Target, Any], T]) -> T:
-        """What `prepare` made of this target and config, made now if need be.
+    def get(self, target: Target, config: Any, prepare: Callable[[Target, Any], T]) -> T | Failure:
+        """What `prepare` made of this target and config, made now if need be; of a bad address, the failure it is.
 
         The config is told by identity (a reload makes new ones) and kept alive here, so that its id stays its own.
         """
@@ -34,9 +35,9 @@ class Prepared:
             self._turn()
         entry = self._younger.get(key)
         if entry is None:
-            entry = self._older.pop(key, None) or (config, prepare(target, config))
+            entry = self._older.pop(key, None) or (config, _made(prepare, target, config))
             self._younger[key] = entry
-        made: T = entry[1]
+        made: T | Failure = entry[1]
         return made
 
     def clear(self) -> None:
@@ -47,3 +48,10 @@ class Prepared:
     def _turn(self) -> None:
         self._older, self._younger = self._younger, {}
         self._turned = self._clock.monotonic()
+
+
+def _made(prepare: Callable[[Target, Any], T], target: Target, config: Any) -> T | Failure:
+    try:
+        return prepare(target, config)
+    except BadAddress as error:
+        return Failure(reason="unreachable", phase="", message=str(error))

@@ -17,7 +17,7 @@ import msgspec
 
 from perfmon.model import Failure, Phase, Reason
 from perfmon.network import blame
-from perfmon.network.address import bracketed, parse_host_port, parse_name
+from perfmon.network.address import BadAddress, bracketed, objection, parse_host_port, parse_name
 from perfmon.network.resolve import Family
 from perfmon.network.tls import TlsConfig, version_key
 from perfmon.network.tls_context import Unusable, client_context, sent_chain
@@ -67,7 +67,7 @@ def route_to(
     tls: TlsConfig,
     alpn: tuple[str, ...] = (),
 ) -> Route:
-    """The way to `host:port`; `hostname` is what the certificate must be for when it differs. ValueError in words."""
+    """The way to `host:port`; `hostname` is what the certificate must be for when it differs. BadAddress in words."""
     host, port = parse_host_port(address)
     return Route(
         host=host,
@@ -75,7 +75,7 @@ def route_to(
         name=parse_name(tls.server_name or hostname or host),
         prefer=prefer,
         fallback=fallback,
-        source=source and str(ipaddress.ip_address(source)),
+        source=_source(source),
         tls=tls,
         alpn=alpn,
     )
@@ -83,10 +83,16 @@ def route_to(
 
 def check_source(address: str) -> Iterable[tuple[str, str]]:
     """What is wrong with a module's `source_ip_address`, as (path, message)."""
+    message = objection(_source, address)
+    if message is not None:
+        yield "source_ip_address", message
+
+
+def _source(address: str) -> str:
     try:
-        ipaddress.ip_address(address or "::")
+        return address and str(ipaddress.ip_address(address))
     except ValueError as error:
-        yield "source_ip_address", str(error)
+        raise BadAddress(str(error)) from None
 
 
 class Broken(Exception):

@@ -9,7 +9,7 @@ import msgspec
 from perfmon.metrics import Family
 from perfmon.model import Failure, Phase, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import bracketed, parse_host_port, parse_name
+from perfmon.network.address import BadAddress, bracketed, objection, parse_host_port, parse_name
 from perfmon.network.dns_ask import ATTEMPTS, ask_stream, ask_udp
 from perfmon.network.exchange import FIRST_BYTES
 from perfmon.network.reach import addresses_to_try, look_up
@@ -112,11 +112,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        _server_of(address, config)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(lambda text: _server_of(text, config), address)
 
 
 def _bad_patterns(config: Config) -> Iterable[tuple[str, str]]:
@@ -175,10 +171,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def _plan(target: Target, config: Config) -> _Plan | Failure:
     from perfmon.network.dns_message import build_query, rcode  # noqa: PLC0415 - heavy, and only this kind needs it
 
-    try:
-        route = _route(target, config)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+    route = _route(target, config)
     try:
         query = build_query(
             config.query_name,
@@ -484,5 +477,5 @@ def _server_of(address: str, config: Config) -> tuple[str, int]:
     """`host`, `host:port`, an IPv6 address bare or in brackets; the port is that of the transport unless it is said."""
     try:
         return parse_name(address), _TLS_PORT if config.dns_over_tls else _PORT
-    except ValueError:
+    except BadAddress:
         return parse_host_port(address)

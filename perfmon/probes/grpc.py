@@ -20,7 +20,7 @@ import perfmon
 from perfmon.metrics import Family
 from perfmon.model import Failure, Phase, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import bracketed, parse_host_port, parse_name
+from perfmon.network.address import bracketed, objection, parse_host_port, parse_name
 from perfmon.network.exchange import FIRST_BYTES
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
@@ -105,11 +105,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        _host_port(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(_host_port, address)
 
 
 def _bad_metadata(metadata: Mapping[str, list[str]]) -> Iterable[tuple[str, str]]:
@@ -174,12 +170,9 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _CUT_OFF = _Answer(code=_DEADLINE_EXCEEDED)
 
 
-def _call(target: Target, config: Config) -> _Call | Failure:
-    try:
-        host, port = _host_port(target.address)
-        name = parse_name(config.tls_config.server_name or target.hostname or host)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+def _call(target: Target, config: Config) -> _Call:
+    host, port = _host_port(target.address)
+    name = parse_name(config.tls_config.server_name or target.hostname or host)
     message = b64decode(config.request) if config.method else _service_field(config.service)
     request = Request(
         url=f"{'https' if config.tls else 'http'}://{bracketed(name)}:{port}{config.method or _HEALTH_CHECK}",

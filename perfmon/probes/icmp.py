@@ -12,7 +12,7 @@ import msgspec
 from perfmon.metrics import Family
 from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import ping
-from perfmon.network.address import parse_name
+from perfmon.network.address import objection, parse_name
 from perfmon.network.datagram import Datagram, Datagrams
 from perfmon.network.icmp_packet import build_request, read_echo
 from perfmon.network.reach import look_up
@@ -100,11 +100,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        parse_name(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(parse_name, address)
 
 
 # ---------------------------------------------------------------- a run

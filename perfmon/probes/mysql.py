@@ -45,11 +45,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     return plan if isinstance(plan, Failure) else await ask(plan, trace)
 
 
-def _plan(target: Target, config: Config) -> Plan | Failure:
-    try:
-        route, name = way_to(target, config, _PORT)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+def _plan(target: Target, config: Config) -> Plan:
+    route, name = way_to(target, config, _PORT)
     credentials = Credentials(username=config.username, password=config.password, database=name)
 
     def begin(answer: Answer, seconds: float) -> MysqlConversation:

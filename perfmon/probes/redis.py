@@ -84,11 +84,8 @@ def _number_problem(address: str, config: Config) -> str | None:
     return None if not name or (name.isascii() and name.isdigit()) else f"expected a number, got {quoted(name)}"
 
 
-def _plan(target: Target, config: Config) -> Plan | Failure:
-    try:
-        route, number = way_to(target, config, _PORT)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+def _plan(target: Target, config: Config) -> Plan:
+    route, number = way_to(target, config, _PORT)
     log_in = []
     if config.password:
         log_in.append(command("AUTH", *filter(None, (config.username, config.password))))

@@ -8,7 +8,7 @@ import msgspec
 from perfmon.metrics import Family
 from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import bracketed, parse_host_port
+from perfmon.network.address import bracketed, objection, parse_host_port
 from perfmon.network.dialogue import Dialogue
 from perfmon.network.query_response import BLAMELESS, QueryResponse, check_entries, steps_of, talk
 from perfmon.network.reach import Hop, reach
@@ -54,11 +54,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        parse_host_port(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(parse_host_port, address)
 
 
 # ---------------------------------------------------------------- a run
@@ -95,19 +91,16 @@ def _closed(address: str, expected: str, failure: Failure | None, trace: Trace) 
     return None if state and expected in (state, "either") else failure
 
 
-def _plan(target: Target, config: Config) -> Dialogue | Hop | Failure:
+def _plan(target: Target, config: Config) -> Dialogue | Hop:
     """All that can be known before the run. Where there is nothing to say libcurl connects: for half the CPU."""
-    try:
-        route = route_to(
-            target.address,
-            target.hostname,
-            prefer=config.preferred_ip_protocol,
-            fallback=config.ip_protocol_fallback,
-            source=config.source_ip_address,
-            tls=config.tls_config,
-        )
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+    route = route_to(
+        target.address,
+        target.hostname,
+        prefer=config.preferred_ip_protocol,
+        fallback=config.ip_protocol_fallback,
+        source=config.source_ip_address,
+        tls=config.tls_config,
+    )
     if not config.source_ip_address and not config.query_response:
         return _hop(route, tls=config.tls_config if config.tls else None)
     return Dialogue(route=route, tls=config.tls, steps=steps_of(config.query_response))

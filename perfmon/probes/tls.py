@@ -11,7 +11,7 @@ from perfmon.clock import iso
 from perfmon.metrics import Family
 from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import parse_host_port
+from perfmon.network.address import objection, parse_host_port
 from perfmon.network.dialogue import Dialogue, Ended, Step, hold
 from perfmon.network.stream import check_source, route_to
 from perfmon.network.tls import TlsConfig
@@ -76,11 +76,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        parse_host_port(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(parse_host_port, address)
 
 
 # ---------------------------------------------------------------- a run
@@ -162,19 +158,16 @@ def _spoken(version: Version) -> str:
 # ---------------------------------------------------------------- before the run
 
 
-def _dialogue(target: Target, config: Config) -> Dialogue | Failure:
-    try:
-        route = route_to(
-            target.address,
-            target.hostname,
-            prefer=config.preferred_ip_protocol,
-            fallback=config.ip_protocol_fallback,
-            source=config.source_ip_address,
-            tls=config.tls_config,
-            alpn=tuple(config.alpn),
-        )
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+def _dialogue(target: Target, config: Config) -> Dialogue:
+    route = route_to(
+        target.address,
+        target.hostname,
+        prefer=config.preferred_ip_protocol,
+        fallback=config.ip_protocol_fallback,
+        source=config.source_ip_address,
+        tls=config.tls_config,
+        alpn=tuple(config.alpn),
+    )
     return Dialogue(route=route, tls=not config.starttls, steps=_steps(config.starttls, route.name))
 
 

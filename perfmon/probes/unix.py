@@ -7,6 +7,7 @@ import msgspec
 from perfmon.metrics import Family
 from perfmon.model import Failure, Target
 from perfmon.network import tls
+from perfmon.network.address import BadAddress, objection
 from perfmon.network.dialogue import Dialogue
 from perfmon.network.query_response import BLAMELESS, QueryResponse, check_entries, steps_of, talk
 from perfmon.network.stream import Route
@@ -41,9 +42,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    if not 0 < len(address.encode()) <= _LONGEST_PATH_BYTES or "\0" in address:
-        return f"expected a path of at most {_LONGEST_PATH_BYTES} bytes, got {quoted(address)}"
-    return None
+    return objection(_path, address)
 
 
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
@@ -53,10 +52,13 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     return dialogue if isinstance(dialogue, Failure) else await talk(dialogue, trace)
 
 
-def _dialogue(target: Target, config: Config) -> Dialogue | Failure:
-    wrong = check_target(target.address, config)
-    if wrong is not None:
-        return Failure(reason="unreachable", phase="", message=wrong)
+def _dialogue(target: Target, config: Config) -> Dialogue:
     name = config.tls_config.server_name or target.hostname
-    route = Route(path=target.address, name=name, tls=config.tls_config)
+    route = Route(path=_path(target.address), name=name, tls=config.tls_config)
     return Dialogue(route=route, tls=config.tls, steps=steps_of(config.query_response))
+
+
+def _path(address: str) -> str:
+    if not 0 < len(address.encode()) <= _LONGEST_PATH_BYTES or "\0" in address:
+        raise BadAddress(f"expected a path of at most {_LONGEST_PATH_BYTES} bytes, got {quoted(address)}")
+    return address

@@ -18,7 +18,7 @@ import perfmon
 from perfmon.metrics import Family
 from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import tls
-from perfmon.network.address import Url, bracketed, parse_name, parse_url, shown
+from perfmon.network.address import BadAddress, Url, bracketed, objection, parse_name, parse_url, shown
 from perfmon.network.exchange import FIRST_BYTES, Talk
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
@@ -107,11 +107,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        _parse(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(_parse, address)
 
 
 def _bad_headers(http: HttpConfig) -> Iterable[tuple[str, str]]:
@@ -171,13 +167,10 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     steps: tuple[_Step, ...]
 
 
-def _plan(target: Target, config: Config) -> _Plan | Failure:
-    try:
-        url = _parse(target.address)
-        server_name = config.http_config.tls_config.server_name if url.scheme == "https" else ""
-        name = parse_name(server_name or target.hostname or url.host)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
+def _plan(target: Target, config: Config) -> _Plan:
+    url = _parse(target.address)
+    server_name = config.http_config.tls_config.server_name if url.scheme == "https" else ""
+    name = parse_name(server_name or target.hostname or url.host)
     request = Request(
         url=f"{'wss' if url.scheme == 'https' else 'ws'}://{bracketed(name)}:{url.port}{url.path}",
         name=name,
@@ -201,14 +194,14 @@ def _step(step: Step) -> _Step:
 
 
 def _parse(address: str) -> Url:
-    """A ws or wss URL, with the scheme of HTTP that it goes by. ValueError with a sentence."""
+    """A ws or wss URL, with the scheme of HTTP that it goes by. BadAddress with a sentence."""
     scheme, mark, rest = address.partition("://")
     secure = {"ws": False, "wss": True}.get(scheme.lower()) if mark else None
     if secure is None:
-        raise ValueError(f"expected a ws or wss URL, got {shown(address)}")
+        raise BadAddress(f"expected a ws or wss URL, got {shown(address)}")
     url = parse_url(f"{'https' if secure else 'http'}://{rest}")
     if url.user or url.password:
-        raise ValueError("a WebSocket's URL has no user and no password, basic_auth has")
+        raise BadAddress("a WebSocket's URL has no user and no password, basic_auth has")
     return url
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmon.network.address import parse_host_port, parse_name, parse_url
+from perfmon.network.address import BadAddress, objection, parse_host_port, parse_name, parse_service, parse_url
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ from perfmon.network.address import parse_host_port, parse_name, parse_url
         ("http://example.org/a%20b", "http://example.org/a%20b"),
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
         ("http://user:pass@example.org/", "http://example.org/"),
+        ("http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"),
         ("localhost:8080/x", "http://localhost:8080/x"),
     ],
 )
@@ -81,7 +82,11 @@ def test_what_no_host_can_be_called_is_refused(text):
 
 @given(st.text(max_size=40))
 def test_no_text_breaks_the_readers(text):
-    """Either it is read, or ValueError says why not; nothing else is ever raised."""
-    for read in (parse_url, parse_host_port, parse_name):
-        with contextlib.suppress(ValueError):
+    """Either it is read, or BadAddress says why not; nothing else is ever raised."""
+    for read in (parse_url, parse_host_port, parse_name, lambda service: parse_service(service, 1)):
+        with contextlib.suppress(BadAddress):
             read(text)
+
+
+def test_an_objection_is_the_readers_own_words():
+    assert [None, 'expected host:port, got "db"'] == [objection(parse_host_port, text) for text in ("db:1", "db")]

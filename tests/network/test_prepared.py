@@ -2,6 +2,7 @@
 
 from perfmon.clock import ManualClock
 from perfmon.model import Target
+from perfmon.network.address import BadAddress
 from perfmon.network.prepared import Prepared
 from perfmon.probes.tcp import Config
 
@@ -59,3 +60,16 @@ def test_ever_new_targets_do_not_fill_the_memory():
         prepared.get(Target(probe="x", address=f"127.0.0.1:{number}"), config, prepare)
 
     assert len(prepared._younger) + len(prepared._older) <= 20_000
+
+
+def test_a_bad_address_is_a_failure_that_is_made_once():
+    made, config, prepared = [], Config(), Prepared(ManualClock())
+
+    def prepare(target, config):
+        made.append(target.address)
+        raise BadAddress("leads nowhere")
+
+    failures = [prepared.get(SHOP, config, prepare) for _ in range(2)]
+
+    assert [("unreachable", "", "leads nowhere")] * 2 == [(it.reason, it.phase, it.message) for it in failures]
+    assert ["127.0.0.1:80"] == made
