@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from perfmon import kinds
 from perfmon.clock import Clock
-from perfmon.model import Failure, Measurement, Module, Sample, Sampler, Target
+from perfmon.model import Confirm, Failure, Measurement, Module, Sample, Sampler, Target
 from perfmon.network import Network
 from perfmon.trace import Trace
 from perfmon.units import format_duration
 
-__all__ = ["OnDefect", "Reader", "Reading", "probe", "sample"]
+__all__ = ["OnDefect", "Reader", "Reading", "confirmed", "probe", "sample"]
 
 OnDefect = Callable[[str, Exception], None]
 """Told of a defect of perfmon's own: where it was caught, and what it was."""
@@ -89,6 +90,27 @@ async def probe(
     )
 
 
+async def confirmed(
+    target: Target,
+    module: Module,
+    *,
+    confirm: Confirm,
+    clock: Clock,
+    network: Network,
+    on_defect: OnDefect | None = None,
+) -> Measurement:
+    """Run a probe, and after a failure again until `confirm` is decided; the last try is the result.
+
+    Takes `attempts` times the module's timeout, and the pauses between, at most.
+    """
+    tries: list[Measurement] = []
+    while not _is_decided(confirm, tries):
+        if tries:
+            await asyncio.sleep(confirm.pause_s)
+        tries.append(await probe(target, module, clock=clock, network=network, on_defect=on_defect))
+    return replace(tries[-1], earlier=tuple(tries[:-1]))
+
+
 def sample(sampler: Sampler, reader: Reader, *, clock: Clock, on_defect: OnDefect | None = None) -> Reading:
     """Read a sampler once. It may block, so it runs in a worker thread."""
     began = clock.monotonic()
@@ -99,6 +121,17 @@ def sample(sampler: Sampler, reader: Reader, *, clock: Clock, on_defect: OnDefec
     except Exception as caught:  # noqa: BLE001 - our defect must not stop the schedule
         error = _nothing_read(sampler, caught, on_defect)
     return Reading(sampler=sampler, at=began, duration_s=clock.monotonic() - began, samples=samples, error=error)
+
+
+def _is_decided(confirm: Confirm, tries: Sequence[Measurement]) -> bool:
+    """Whether no further try could change the result. So the last one always is of the result's kind.
+
+    A first try that succeeds is enough: what is to be confirmed is a failure.
+    """
+    if not tries or tries[0].success:
+        return bool(tries)
+    failed = sum(not one.success for one in tries)
+    return failed >= confirm.failures or failed + confirm.attempts - len(tries) < confirm.failures
 
 
 def _nothing_read(sampler: Sampler, error: Exception, on_defect: OnDefect | None) -> str:

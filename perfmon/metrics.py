@@ -76,8 +76,27 @@ PROBE_FAMILIES = (
     ),
     Family("probe_query_rows", "gauge", "How many rows the query of a database's probe gave."),
     Family("probe_query_value", "gauge", "Numbers of the first row that it gave.", ("column",)),
-    Family("perfmon_probe_runs_total", "counter", "Runs of the probe by result and reason.", ("result", "reason")),
-    Family("perfmon_probe_latency_seconds", "histogram", "Duration of the probe's runs.", (), "seconds"),
+    Family(
+        "perfmon_probe_runs_total",
+        "counter",
+        "Runs of the probe by result and reason; of one with `confirm` the final ones.",
+        ("result", "reason"),
+    ),
+    Family(
+        "perfmon_probe_first_try_runs_total",
+        "counter",
+        "Runs of a probe with `confirm` by result and reason of their first try.",
+        ("result", "reason"),
+    ),
+    Family("perfmon_probe_attempts_total", "counter", "Attempts made by a probe with `confirm`, first tries included."),
+    Family("perfmon_probe_last_run_attempts", "gauge", "Attempts that the last run of a probe with `confirm` took."),
+    Family(
+        "perfmon_probe_latency_seconds",
+        "histogram",
+        "Duration of the probe's runs, failed ones too; of one that was repeated the duration of the first try.",
+        (),
+        "seconds",
+    ),
     Family("perfmon_probe_phase_seconds", "gauge", "Phases of the last run; they add up.", ("phase",), "seconds"),
     Family(
         "perfmon_probe_last_run_timestamp_seconds", "gauge", "When the probe last ran, in Unix time.", (), "seconds"

@@ -64,12 +64,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     labels: Labels = {}  # the user's own, exported on every series of this target
 
 
+class Confirm(msgspec.Struct, frozen=True, kw_only=True):
+    """How a failed try is repeated before a run counts as failed: when `failures` of `attempts` tries failed."""
+
+    attempts: int  # 2 or more, the first one included
+    failures: int  # 2 to `attempts`
+    pause_s: float = 0.0  # before each try but the first
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One target on a schedule: the unit that the daemon runs."""
 
     target: Target
     module: Module
     interval_s: float
+    confirm: Confirm | None = None  # None = the first try is the result
 
     @property
     def key(self) -> str:
@@ -112,7 +121,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a probe."""
+    """One run of a probe; of one that was repeated the last try, which decided, with those before it in `earlier`."""
 
     target: Target
     module: str
@@ -123,6 +132,16 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     address: str = ""  # what the target's name led to, of the first hop; "" when nothing was looked up
     lines: Sequence[str] = ()  # what a run with `debug` had to say
+    earlier: Sequence["Measurement"] = ()  # tries of the same run before this one, oldest first
+
+    @property
+    def first(self) -> "Measurement":
+        """The first try. Statistics of durations rest on it alone.
+
+        A repetition comes only after a failure: with all tries, bad times would count more often, and with the one
+        that succeeded in the end nothing would show what it took.
+        """
+        return self.earlier[0] if self.earlier else self
 
     @property
     def success(self) -> bool:
@@ -185,7 +204,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     kind: str  # conditions/<kind>.py
     config: Any  # that kind's own `Config`
     select: Labels = {}  # label -> glob; a series must match all: {"probe": "shop-*"}
-    metric: str = "failed"  # "failed", "duration", a phase as "duration:tls", or a sampler's family name
+    metric: str = "failed"  # one of `selection.PROBE_METRICS`, or a sampler's family name
     for_s: float = 0.0  # broken this long, without a break, before it fires
     keep_firing_for_s: float = 0.0  # goes on firing this long after it was last broken
     severity: Literal["critical", "warning", "info", "none"] = "critical"  # of a rule without two levels

@@ -32,6 +32,7 @@ class Selectable(msgspec.Struct, frozen=True):
 
 PROBE_METRICS: Mapping[str, Metric] = {
     "failed": Metric("flag", ""),
+    "first_try_failed": Metric("flag", ""),
     "duration": Metric("gauge", "seconds"),
     **{f"duration:{phase}": Metric("gauge", "seconds") for phase in PHASES},
 }

@@ -117,6 +117,7 @@ class Service:
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
+        self.statuses: Iterator[int] | None = None  # when set, one a request, in place of `status`
         self.posted: list[Any] = []
         service = self
 
@@ -130,7 +131,7 @@ class Service:
                 self._answer()
 
             def _answer(self) -> None:
-                self.send_response(service.status)
+                self.send_response(service.status if service.statuses is None else next(service.statuses))
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from servers import answer, dripping, endless, http, resetting, serve, silent, u
 
 from perfmon import kinds, measure
 from perfmon.clock import SystemClock
-from perfmon.model import Module, Sample, Sampler, Target
+from perfmon.model import Confirm, Failure, Module, Sample, Sampler, Target
 
 TARGET = Target(probe="test", address="anywhere")
 
@@ -41,6 +41,53 @@ def open_files() -> int:
 
 async def run(module, network, **how):
     return await measure.probe(TARGET, module, clock=SystemClock(), network=network, **how)
+
+
+# ---------------------------------------------------------------- confirmation
+
+
+@pytest.mark.parametrize(
+    ("m_of_n", "tries", "result"),
+    [
+        ((3, 3), "S", "ok"),
+        ((3, 3), "FS", "ok"),
+        ((3, 3), "FFS", "ok"),  # case D26: the third try is the first that is answered
+        ((3, 3), "FFF", "closed"),
+        ((2, 3), "FF", "closed"),
+        ((2, 3), "FSF", "closed"),
+        ((2, 3), "FSS", "ok"),
+        ((3, 4), "FFSS", "ok"),
+        ((3, 4), "FSFF", "closed"),
+        ((2, 5), "FSSSF", "closed"),
+        ((2, 2), "FF", "closed"),
+    ],
+)
+async def test_a_run_fails_when_m_of_n_tries_failed_and_no_try_is_made_in_vain(kind, network, m_of_n, tries, result):
+    """Cases A01 and A02 within one run. A try too few or too many would end the script or leave some of it."""
+    confirm = Confirm(failures=m_of_n[0], attempts=m_of_n[1])
+    script = iter(tries)
+
+    async def scripted(target, config, trace):
+        return None if next(script) == "S" else Failure(reason="closed", phase="request", message="closed")
+
+    measurement = await measure.confirmed(TARGET, kind(scripted), confirm=confirm, clock=SystemClock(), network=network)
+
+    assert result == outcome(measurement)
+    assert [] == list(script)
+    made = [*measurement.earlier, measurement]
+    assert tries == "".join("S" if one.success else "F" for one in made)
+    assert made[0] is measurement.first
+    assert [one.at for one in made] == sorted(one.at for one in made)
+
+
+async def test_a_repetition_waits_for_its_pause(kind, network):
+    async def failing(target, config, trace):
+        return Failure(reason="closed", phase="request", message="closed")
+
+    confirm = Confirm(attempts=3, failures=3, pause_s=0.05)
+    measurement = await measure.confirmed(TARGET, kind(failing), confirm=confirm, clock=SystemClock(), network=network)
+
+    assert 0.1 <= measurement.at - measurement.first.at < 0.3
 
 
 # ---------------------------------------------------------------- deadlines

@@ -13,6 +13,7 @@ from perfmon.units import Duration
 __all__ = [
     "DEFAULT_TIMEOUT_S",
     "KINDS",
+    "ConfirmSection",
     "File",
     "LimitsSection",
     "LogSection",
@@ -77,6 +78,26 @@ class ModuleSection(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class ConfirmSection(Section, frozen=True, kw_only=True):
+    """How a failed try is repeated at once, before the run counts as failed."""
+
+    attempts: Annotated[
+        int, msgspec.Meta(ge=1, le=10, description="How many tries a run may take, the first included.")
+    ]
+    failures: Annotated[
+        int | None, _says("How many of them must fail for the run to fail, 2 at least. Default: all of them.")
+    ] = None
+    pause: Annotated[Wait, _says("How long to wait before each repetition.")] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.failures is None:
+            return
+        if self.attempts == 1:
+            raise ValueError("failures has no effect, since 1 attempt repeats nothing")
+        if not 2 <= self.failures <= self.attempts:
+            raise ValueError(f"expected failures of 2 to {self.attempts}, the attempts, got {self.failures}")
+
+
 class TargetSection(Section, frozen=True, kw_only=True):
     """One target, with what it does otherwise than its probe."""
 
@@ -85,6 +106,9 @@ class TargetSection(Section, frozen=True, kw_only=True):
     module: Annotated[Name | None, _says("Module of this target. Default: the probe's.")] = None
     interval: Annotated[Interval | None, _says("How often it is probed. Default: the probe's.")] = None
     timeout: Annotated[Timeout | None, _says("How long a run may take. Default: the probe's.")] = None
+    confirm: Annotated[
+        ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Default: the probe's.")
+    ] = None
     labels: Annotated[Labels, _says("Labels on every series of this target, beside and above the probe's.")] = {}
 
 
@@ -96,6 +120,9 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     interval: Annotated[Interval, _says("How often each target is probed.")] = 15.0
     timeout: Annotated[
         Timeout | None, _says("How long a run may take, at most the interval. Default: the module's.")
+    ] = None
+    confirm: Annotated[
+        ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Without it, never.")
     ] = None
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
 
@@ -126,7 +153,9 @@ class RuleSection(Section, frozen=True, kw_only=True):
     ] = {}
     metric: Annotated[
         PublicText,
-        _says("Of a probe `failed`, `duration` or a phase as `duration:tls`; of a sampler the name of a metric."),
+        _says(
+            "Of a probe `failed`, `first_try_failed`, `duration`, `duration:tls` (any phase); of a sampler a metric."
+        ),
     ] = "failed"
     for_: Annotated[Wait, _says("How long it must be broken, without a break, before the alert fires.")] = (
         msgspec.field(default=0.0, name="for")

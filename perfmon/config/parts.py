@@ -17,6 +17,7 @@ from perfmon.config.convert import WRONG, Reading
 from perfmon.config.file import (
     DEFAULT_TIMEOUT_S,
     Address,
+    ConfirmSection,
     ModuleSection,
     Name,
     ProbeSettings,
@@ -31,7 +32,7 @@ from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
-from perfmon.model import Check, Module, Receiver, Rule, Sampler, Target
+from perfmon.model import Check, Confirm, Module, Receiver, Rule, Sampler, Target
 from perfmon.selection import Selectable
 from perfmon.units import format_duration, quoted
 
@@ -194,7 +195,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
     _check_labels(target_place, own)
     if timed is WRONG:
         return WRONG
-    timeout_s = _timeout_s(place, probe, target_place, target, timed)
+    timeout_s = _timeout_s(_Pace.of(place, probe, target_place, target, timed))
     _check_address(target_place, target["address"], timed.module)
     if WRONG in (*probe.values(), *target.values(), timeout_s):
         return WRONG
@@ -207,6 +208,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
         ),
         module=_with_timeout(timed.module, timeout_s),
         interval_s=target["interval"] or probe["interval"],
+        confirm=_confirm(target["confirm"] or probe["confirm"]),
     )
 
 
@@ -218,24 +220,84 @@ def _with_timeout(module: Module, timeout_s: float) -> Module:
     return module if timeout_s == module.timeout_s else msgspec.structs.replace(module, timeout_s=timeout_s)
 
 
-def _timeout_s(place: Place, probe: Fields, target_place: Place, target: Fields, timed: Timed) -> Any:
-    """How long a run may take, at most its interval; the default gives way to a short one."""
-    interval_s = target["interval"] or probe["interval"]
-    wished_s = target["timeout"] or probe["timeout"] or (timed.module.timeout_s if timed.wished else None)
-    if WRONG in (interval_s, wished_s):
+def _confirm(written: ConfirmSection | None) -> Confirm | None:
+    if written is None or written.attempts == 1:
+        return None
+    return Confirm(attempts=written.attempts, failures=written.failures or written.attempts, pause_s=written.pause)
+
+
+class _Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """What of one target must fit together, each WRONG or as it is written, and where it stands."""
+
+    place: Place
+    target_place: Place
+    module: Module
+    interval_s: Any
+    wished_s: Any  # the timeout; None = nobody wished for one
+    of_module: bool  # whether it is the module's wish
+    confirm: Any
+
+    @classmethod
+    def of(cls, place: Place, probe: Fields, target_place: Place, target: Fields, timed: Timed) -> "_Pace":
+        nearer_s = target["timeout"] or probe["timeout"]
+        return cls(
+            place=place,
+            target_place=target_place,
+            module=timed.module,
+            interval_s=target["interval"] or probe["interval"],
+            wished_s=nearer_s or (timed.module.timeout_s if timed.wished else None),
+            of_module=not nearer_s,
+            confirm=target["confirm"] or probe["confirm"],
+        )
+
+    @property
+    def attempts(self) -> int:
+        return self.confirm.attempts if self.confirm else 1
+
+    @property
+    def pauses_s(self) -> float:
+        return (self.attempts - 1) * self.confirm.pause if self.confirm else 0.0
+
+    def problem(self, message: str) -> Any:
+        """Said of the first setting that is written, the nearer to the target and the likelier the first."""
+        blamed, below = _written_first(
+            (self.target_place, "timeout"), (self.target_place, "confirm"), (self.target_place, "interval"),
+            (self.target_place, "module"), (self.place, "timeout"), (self.place, "confirm"), (self.place, "interval"),
+            (self.place, "module"),
+        )  # fmt: skip
+        blamed.problem(below, message)
         return WRONG
-    if wished_s is None:
-        return min(DEFAULT_TIMEOUT_S, interval_s)
-    if wished_s <= interval_s:
-        return wished_s
-    blamed, below = _written_first(
-        (target_place, "timeout"), (target_place, "interval"), (target_place, "module"),
-        (place, "timeout"), (place, "interval"), (place, "module"),
-    )  # fmt: skip
-    whose = "" if target["timeout"] or probe["timeout"] else f" of module {quoted(timed.module.name)}"
-    times = f"timeout {format_duration(wished_s)}{whose} is longer than the interval {format_duration(interval_s)}"
-    blamed.problem(below, f"the {times}")
-    return WRONG
+
+
+def _timeout_s(pace: _Pace) -> Any:
+    """How long a try may take: all tries and pauses fit into the interval; the default gives way to a short one."""
+    if WRONG in (pace.interval_s, pace.wished_s, pace.confirm):
+        return WRONG
+    longest_s = (pace.interval_s - pace.pauses_s) / pace.attempts
+    if pace.wished_s is None and longest_s >= _SHORTEST_TIMEOUT_S:
+        return min(DEFAULT_TIMEOUT_S, longest_s)
+    if pace.wished_s is not None and pace.wished_s <= longest_s + 1e-9:
+        return pace.wished_s
+    interval = f"the interval {format_duration(pace.interval_s)}"
+    if pace.wished_s is None:
+        return pace.problem(f"{_tries(pace)} leave no time for the tries in {interval}")
+    whose = f" of module {quoted(pace.module.name)}" if pace.of_module else ""
+    timeout = f"the timeout {format_duration(pace.wished_s)}{whose}"
+    if pace.attempts == 1:
+        return pace.problem(f"{timeout} is longer than {interval}")
+    needed_s = pace.attempts * pace.wished_s + pace.pauses_s
+    return pace.problem(
+        f"{_tries(pace)} and {timeout} each take up to {format_duration(needed_s)}, longer than {interval}"
+    )
+
+
+_SHORTEST_TIMEOUT_S = 0.001
+
+
+def _tries(pace: _Pace) -> str:
+    """`3 attempts with pauses of 1s`."""
+    pauses = f" with pauses of {format_duration(pace.confirm.pause)}" if pace.confirm.pause else ""
+    return f"{pace.attempts} attempts{pauses}"
 
 
 def _written_first(*settings_: tuple[Place, str]) -> tuple[Place, str]:

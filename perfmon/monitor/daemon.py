@@ -20,7 +20,7 @@ from perfmon.clock import Clock, SystemClock, to_wall
 from perfmon.config import Config
 from perfmon.errors import PerfmonError
 from perfmon.measure import Reading
-from perfmon.model import PHASES, Check, Measurement, Sampler
+from perfmon.model import Check, Measurement, Sampler
 from perfmon.monitor import heartbeat
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
@@ -33,6 +33,7 @@ from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import MinuteRow, Store
 from perfmon.monitor.threads import in_thread
 from perfmon.network import Network
+from perfmon.selection import PROBE_METRICS
 from perfmon.units import format_duration
 
 __all__ = ["Daemon", "run"]
@@ -43,8 +44,6 @@ SILENT_S = 3600.0  # a sampler's series without a value for this long is forgott
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
 HOUR_S = 3600.0
 HANGS_S = 10.0  # a reading that takes longer is said to hang
-
-_METRICS = ("failed", "duration", *(f"duration:{phase}" for phase in PHASES))
 
 _log = structlog.get_logger(__name__)
 
@@ -230,7 +229,7 @@ class Daemon:
             self.series.remove(check.key)  # its hour is cut to the interval
         self._checks[check.key] = check
         self.series.add_check(check)
-        self.rules.add(check.key, check.labels, _METRICS, interval_s=check.interval_s, now=now)
+        self.rules.add(check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now)
         self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True)
 
     def _watch_sampler(self, sampler: Sampler, reader: measure.Reader, now: float) -> None:
@@ -278,7 +277,8 @@ class Daemon:
     # ------------------------------------------------------------ what is done when it is due
 
     async def _probe(self, check: Check) -> None:
-        measurement = await measure.probe(
+        make = measure.probe if check.confirm is None else partial(measure.confirmed, confirm=check.confirm)
+        measurement = await make(
             check.target, check.module, clock=self.clock, network=self.network, on_defect=self.defect
         )
         if self._checks.get(check.key) is check:  # not one that a reload has taken away meanwhile

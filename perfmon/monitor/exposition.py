@@ -75,7 +75,9 @@ class Exposition:
         if source is None or source.subject is not check:
             source = self._admit(check.key, check, check.labels)
         failure, phases, facts, runs = measurement.failure, measurement.phases, measurement.facts, source.runs
-        source.count(_RAN if failure is None else _run_failed(failure.reason), measurement.duration_s)
+        source.count(_RAN if failure is None else _run_failed(failure.reason), measurement.first.duration_s)
+        if check.confirm is not None:
+            facts = {**facts, _LAST_ATTEMPTS: source.count_attempts(measurement)}
         values = (
             1.0 if failure is None else 0.0,
             measurement.duration_s,
@@ -158,7 +160,7 @@ class Exposition:
         text = render_labels(labels) + "} "
         source = self._sources.get(key)
         if source is not None and source.labels == text:
-            source.subject = subject
+            source.go_on_with(subject)
             return source
         self.remove(key)
         source = self._sources[key] = _Source(subject, text, frozenset(labels))
@@ -261,6 +263,7 @@ class _Source:
         # Success is there from the first run, for a share needs both. Failures come with their reason when
         # they happen: 23 reasons a target would be series that nearly always say nothing.
         self.runs = dict.fromkeys((_RAN,) if self.timed else (_READ, _READ_FAILED), 0)
+        self.go_on_with(subject)
         self.buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
         self.seconds = 0.0  # in all runs
         self.shape: tuple[str, ...] = ()  # what the last run brought
@@ -269,6 +272,22 @@ class _Source:
         self.timing_shown = False
         self.exported = 0  # series
         self.refused = 0  # series for which the limit left no room
+
+    def go_on_with(self, subject: Check | Sampler) -> None:
+        """Be of a subject with the same labels; what is counted only with `confirm` comes and goes with it."""
+        self.subject = subject
+        if isinstance(subject, Check) and subject.confirm is not None:
+            self.runs = {_FIRST_RAN: 0, _ATTEMPTS: 0} | self.runs
+        else:
+            self.runs = {key: count for key, count in self.runs.items() if family_name(key) not in _OF_CONFIRM}
+
+    def count_attempts(self, measurement: Measurement) -> int:
+        """Count how the first try of a run went, and all its tries; answers with how many it took."""
+        failure, attempts = measurement.first.failure, 1 + len(measurement.earlier)
+        outcome = _FIRST_RAN if failure is None else _first_try_failed(failure.reason)
+        self.runs[outcome] = self.runs.get(outcome, 0) + 1
+        self.runs[_ATTEMPTS] += attempts
+        return attempts
 
     def count(self, outcome: str, seconds: float) -> None:
         """Count one run and its time."""
@@ -298,6 +317,10 @@ def _run_failed(reason: str) -> str:
     return fact_key("perfmon_probe_runs_total", result="failure", reason=reason)
 
 
+def _first_try_failed(reason: str) -> str:
+    return fact_key(_FIRST_TRY, result="failure", reason=reason)
+
+
 def _gzip(chunks: Iterable[bytes]) -> bytes:
     """Level 1: level 9 takes eight times as long for a tenth less. zlib lets go of the GIL for each chunk."""
     compressor = zlib.compressobj(level=1, wbits=31)  # 31: with gzip's header and the largest window
@@ -315,6 +338,12 @@ _CHECK_KEYS = (
 )
 _PHASE_KEYS = {phase: fact_key("perfmon_probe_phase_seconds", phase=phase) for phase in PHASES}
 _RAN = fact_key("perfmon_probe_runs_total", result="success", reason="none")
+
+_FIRST_TRY = "perfmon_probe_first_try_runs_total"
+_FIRST_RAN = fact_key(_FIRST_TRY, result="success", reason="none")
+_ATTEMPTS = "perfmon_probe_attempts_total"
+_LAST_ATTEMPTS = "perfmon_probe_last_run_attempts"
+_OF_CONFIRM = (_FIRST_TRY, _ATTEMPTS)
 
 _SAMPLER_KEYS = ("perfmon_sampler_success", "perfmon_sampler_duration_seconds_total")
 _READ = fact_key("perfmon_sampler_runs_total", result="success")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from perfmon import kinds, stats
 from perfmon.clock import Clock, from_wall
 from perfmon.measure import Reading
-from perfmon.model import PHASES, Check, Measurement, Sample, Sampler, Window, fact_key
+from perfmon.model import Check, Measurement, Sample, Sampler, Window, fact_key
+from perfmon.selection import PROBE_METRICS
 
 __all__ = ["CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
 
@@ -172,19 +173,19 @@ class CheckSeries:
             self.failures += 1
             self.last_failure = measurement
             self._run_failures[slot] += 1
-        self._hour[self._hour_next] = measurement.duration_s
+        self._hour[self._hour_next] = measurement.first.duration_s
         self._hour_next = (self._hour_next + 1) % len(self._hour)
         self._hour_count += 1
         self._points.add(measurement.at, _columns(self._points.names, measurement))
         return closed
 
     def window(self, metric: str, span_s: float, now: float) -> Window:
-        """The last `span_s` seconds of "failed", "duration" or "duration:<phase>"."""
+        """The last `span_s` seconds of "failed", "first_try_failed", "duration" or "duration:<phase>"."""
         times, values = self._points.window(metric, span_s, now)
         return Window(
             metric=metric,
-            type="flag" if metric == "failed" else "gauge",
-            unit="" if metric == "failed" else "seconds",
+            type=PROBE_METRICS[metric].type,
+            unit=PROBE_METRICS[metric].unit,
             times=times,
             values=values,
             now=now,
@@ -403,8 +404,15 @@ class _Points:
 
 
 def _columns(names: Sequence[str], measurement: Measurement) -> Sequence[float]:
-    first = (0.0 if measurement.failure is None else 1.0, measurement.duration_s)
-    if len(names) == len(first):
-        return first
-    phases = measurement.phases
-    return (*first, *(phases.get(phase, 0.0) for name in names[2:] for phase in PHASES if name == f"duration:{phase}"))
+    first = measurement.first
+    usual = (0.0 if measurement.failure is None else 1.0, first.duration_s)
+    if len(names) == len(usual):
+        return usual
+    return (*usual, *(_first_try(name, first) for name in names[2:]))
+
+
+def _first_try(name: str, first: Measurement) -> float:
+    """One of the columns that only rules ask for."""
+    if name == "first_try_failed":
+        return 0.0 if first.failure is None else 1.0
+    return next((seconds for phase, seconds in first.phases.items() if name == f"duration:{phase}"), 0.0)

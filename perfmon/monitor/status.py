@@ -112,6 +112,17 @@ class _Show:
             "duration_s": run.duration_s,
             "phases": _plain(run.phases),
             "failure": None if run.failure is None else asdict(run.failure),
+            "earlier": [self._earlier(one) for one in run.earlier],
+        }
+
+    def _earlier(self, attempt: Measurement) -> Json:
+        """A try of a run that was repeated."""
+        failure = attempt.failure
+        return {
+            "at": self._wall(attempt.at),
+            "duration_s": attempt.duration_s,
+            "reason": None if failure is None else failure.reason,
+            "message": "" if failure is None else failure.message,
         }
 
     def _failure(self, run: Measurement) -> Json:

@@ -1,5 +1,6 @@
 """The whole daemon as a process, against a real service: start, reload, fail, restart, end."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -111,6 +112,33 @@ def test_a_failing_target_pages_once_and_resolves_once(shop, pager, file, tmp_pa
         assert reasons >= 1
         turns = [event["event"] for event in daemon.events() if event["event"].startswith("probe")]
         assert ["probe fails"] * 2 + ["probe recovered"] * 2 == turns
+
+
+def test_a_failure_is_confirmed_before_it_counts_and_the_first_tries_stay_visible(shop, file, tmp_path):
+    """Of three requests one is answered with 200, as in case D26; only a rule on the first tries fires."""
+    file.write_text(
+        f"""
+probes:
+  - {{name: shop, interval: 500ms, timeout: 150ms, confirm: {{attempts: 3}}, targets: ["{shop.url}/"]}}
+rules:
+  - {{name: Down, threshold: last < 1}}
+  - {{name: Shaky, metric: first_try_failed, threshold: last < 1, severity: warning}}
+state: {{path: ''}}
+"""
+    )
+    shop.statuses = itertools.cycle([503, 503, 200])
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: (daemon.metric("perfmon_probe_runs_total", result="success") or 0) >= 3, "it runs")
+        runs, tries, firsts = (
+            daemon.metric("perfmon_probe_latency_seconds_count"),
+            daemon.metric("perfmon_probe_attempts_total"),
+            daemon.metric("perfmon_probe_first_try_runs_total", result="failure", reason="status"),
+        )
+        assert (1.0, 3.0) == (daemon.metric("probe_success"), daemon.metric("perfmon_probe_last_run_attempts"))
+        assert daemon.metric("perfmon_probe_runs_total", result="failure") is None
+        assert runs <= firsts <= runs + 1
+        assert 3 * runs <= tries <= 3 * runs + 3
+        assert [("Shaky", "firing")] == [(alert["rule"], alert["state"]) for alert in daemon.alerts()]
 
 
 def test_killed_while_firing_it_comes_back_firing_and_pages_nobody_twice(shop, pager, file, tmp_path):

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from page_oracle import families, key, series
 from structlog.testing import capture_logs
 
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.metrics import FAMILIES, LATENCY_BUCKETS_S, Family
-from perfmon.model import PHASES, Check, Failure, Measurement, Module, Sample, Sampler, Target, fact_key
+from perfmon.model import PHASES, Check, Confirm, Failure, Measurement, Module, Sample, Sampler, Target, fact_key
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import OPENMETRICS, TEXT, TIMING_LINES
@@ -140,6 +141,39 @@ async def test_a_failure_is_counted_under_its_reason_beside_the_successes(exposi
 
 
 OUTCOMES = [("success", "none"), ("failure", "connect_refused")]
+
+
+async def test_a_confirmed_run_shows_its_result_its_first_try_and_how_many_it_took(exposition):
+    """Case D26. One run is one duration, so that failures are still the histogram's count less the successes."""
+    check = replace(make_check(), confirm=Confirm(attempts=3, failures=3))
+    exposition.observe(make_run(check), check)
+    first = make_run(check, duration_s=4.0, failure=REFUSED)
+    exposition.observe(replace(make_run(check, duration_s=0.002), earlier=(first, first)), check)
+    found = await series_of(exposition)
+
+    first_try = "perfmon_probe_first_try_runs_total"
+    assert (1.0, 0.002) == (found[key("probe_success", **SHOP)], found[key("probe_duration_seconds", **SHOP)])
+    assert 2.0 == found[key(RUNS, result="success", reason="none", **SHOP)]
+    assert [1.0, 1.0] == [found[key(first_try, result=result, reason=reason, **SHOP)] for result, reason in OUTCOMES]
+    assert 4.0 == found[key("perfmon_probe_attempts_total", **SHOP)]
+    assert 3.0 == found[key("perfmon_probe_last_run_attempts", **SHOP)]
+    latency = "perfmon_probe_latency_seconds"
+    assert (2.0, 4.25) == (found[key(f"{latency}_count", **SHOP)], found[key(f"{latency}_sum", **SHOP)])
+    assert len(found) == exposition.series_count
+
+
+async def test_first_tries_are_counted_apart_only_while_runs_are_confirmed(exposition):
+    check = make_check()
+    confirmed = replace(check, confirm=Confirm(attempts=2, failures=2))
+    exposition.observe(make_run(check), check)
+    without = set(await series_of(exposition))
+    exposition.observe(make_run(confirmed), confirmed)
+    within = await series_of(exposition)
+    exposition.observe(make_run(check), check)
+
+    assert 2.0 == within[key(RUNS, result="success", reason="none", **SHOP)]
+    assert 3 == len(set(within) - without)
+    assert without == set(await series_of(exposition))
 
 
 async def test_a_fact_that_the_last_run_has_not_is_gone_and_comes_back(exposition):

@@ -371,3 +371,52 @@ def test_evaluating_a_series_without_rules_costs_a_look_up():
     evaluate = min(cost(lambda: world.rules.evaluate("a", 1.0)) for _ in range(5))
 
     assert evaluate < 5 * look_up
+
+
+# ---------------------------------------------------------------- N of M, as thresholds say it
+
+
+def flagged(text, **settings):
+    """A rule on `failed` of checks that run every 10 s."""
+    return Rule(name="Down", kind="threshold", config=THRESHOLD.parse(text), **settings)
+
+
+def turns(world, key, failed, **labels):
+    """Which points, counted from 0, made the alert fire (+) or resolve (-)."""
+    found = []
+    for number, value in enumerate(failed):
+        found += [f"{'+' if alert.state == 'firing' else '-'}{number}" for alert in world.point(key, float(value))]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "failed", "expected"),
+    [
+        pytest.param("last < 1", {}, [0, 1, 1, 0], ["+1", "-3"], id="A01-1-of-1-one-alert-and-the-first-alone-is-none"),
+        pytest.param(
+            "sum < 3 over 50s", {}, [1, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1], ["+8", "-11", "+14"], id="A02-3-of-5"
+        ),
+        pytest.param(
+            "last < 1",
+            {"for_s": 5.0, "keep_firing_for_s": 25.0},
+            [1, 0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1],
+            ["+3", "-9", "+13"],
+            id="A05-fires-at-the-2nd-failure-resolves-at-the-3rd-success-and-begins-anew",
+        ),
+    ],
+)
+def test_n_of_m_runs_is_a_threshold(text, settings, failed, expected):
+    world = World(flagged(text, **settings))
+    world.add("shop/a")
+
+    assert expected == turns(world, "shop/a", failed)
+
+
+def test_only_the_target_that_fails_alerts():
+    """Case A04."""
+    world = World(flagged("last < 1"))
+    for name in "ab":
+        world.add(name, SHOP | {"target": name})
+
+    assert ["+0"] == turns(world, "a", [1, 1])
+    assert [] == turns(world, "b", [0, 0])

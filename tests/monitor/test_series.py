@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from perfmon import stats
 from perfmon.clock import ManualClock
@@ -28,18 +29,19 @@ def check(interval_s=10.0, address="http://127.0.0.1/"):
     return Check(target=Target(probe="shop", address=address), module=module, interval_s=interval_s)
 
 
-def run(series, clock, watched, *, duration_s=0.1, failure=None, phases=None):
-    return series.add(
-        watched.key,
-        Measurement(
-            target=watched.target,
-            module="http_2xx",
-            at=clock.monotonic(),
-            duration_s=duration_s,
-            phases=phases or {},
-            facts={},
-            failure=failure,
-        ),
+def run(series, clock, watched, **how):
+    return series.add(watched.key, measured(clock, watched, **how))
+
+
+def measured(clock, watched, *, duration_s=0.1, failure=None, phases=None):
+    return Measurement(
+        target=watched.target,
+        module="http_2xx",
+        at=clock.monotonic(),
+        duration_s=duration_s,
+        phases=phases or {},
+        facts={},
+        failure=failure,
     )
 
 
@@ -67,6 +69,26 @@ def test_failures_are_a_flag(series, clock):
 
     assert [0.0, 1.0] == list(window.values)
     assert "flag" == window.type
+
+
+def test_of_a_repeated_run_the_result_is_the_last_tries_and_the_duration_the_firsts(series, clock):
+    """Nobody survives into the statistics: neither a repetition that was quick, nor only what succeeded."""
+    watched = check()
+    series.add_check(watched)
+    metrics = ("failed", "first_try_failed", "duration", "duration:tls")
+    for metric in metrics:
+        series.window(watched.key, metric, 60.0, clock.monotonic())
+    first = measured(clock, watched, duration_s=5.0, failure=REFUSED, phases={"tls": 4.0})
+    series.add(watched.key, replace(measured(clock, watched, duration_s=0.1, phases={"tls": 0.05}), earlier=(first,)))
+
+    windows = {metric: series.window(watched.key, metric, 60.0, clock.monotonic()) for metric in metrics}
+    assert {"failed": [0.0], "first_try_failed": [1.0], "duration": [5.0], "duration:tls": [4.0]} == {
+        metric: list(window.values) for metric, window in windows.items()
+    }
+    assert ("flag", "") == (windows["first_try_failed"].type, windows["first_try_failed"].unit)
+    past = series.checks[watched.key]
+    assert (1, 0, 0.1) == (past.runs, past.failures, past.last.duration_s)
+    assert (5.0, 5.0, 5.0) == past.quantiles(series.minute(clock.monotonic()))
 
 
 def test_a_phase_becomes_a_column_when_a_rule_asks_for_it(series, clock):

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.model import Check, Failure, Measurement, Module, Target
@@ -44,6 +45,17 @@ async def test_the_share_of_success_is_of_the_hour_however_few_minutes_are_asked
 
     assert (0.75, 4, 1) == (probe["success_ratio"], probe["runs"], probe["failures"])
     assert [1, 1] == [minute["runs"] for minute in probe["history"]]
+
+
+async def test_the_tries_before_the_one_that_decided_are_shown(clock):
+    series, shop = Series(clock), check()
+    series.add_check(shop)
+    first = run(shop, clock.monotonic(), REFUSED)
+    series.add(shop.key, replace(run(shop, clock.monotonic() + 1.0), earlier=(first,)))
+    [probe] = (await answer(series, clock))["probes"]
+
+    told = {"at": clock.wall(), "duration_s": 0.2, "reason": "connect_refused", "message": "connection refused"}
+    assert ("up", [told]) == (probe["state"], probe["last"]["earlier"])
 
 
 async def test_others_get_their_turn_while_a_thousand_targets_are_put_together():
