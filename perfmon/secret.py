@@ -6,16 +6,17 @@ says that it holds a secret.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from perfmon.kinds import unknown
+from perfmon.model import Failure
 from perfmon.units import quoted
 
-__all__ = ["References", "Secret", "cut_out", "masked", "quoted_or_masked", "secret_in"]
+__all__ = ["References", "Secret", "cut_out", "hidden", "masked", "quoted_or_masked", "secret_in", "without"]
 
 MAX_FILE_BYTES = 64 << 10
 
@@ -23,7 +24,15 @@ MAX_FILE_BYTES = 64 << 10
 class Secret(str):
     """A text for use, not for show: its `repr` is `<secret>`, and so is that of every struct that holds it."""
 
-    __slots__ = ()
+    __slots__ = ("parts",)
+
+    parts: tuple[str, ...]  # what the references in it stood for: of "Bearer ${env:TOKEN}" the token
+
+    def __new__(cls, text: str = "", parts: Iterable[str] = ()) -> Self:
+        """Without `parts` all of it is the secret."""
+        secret = super().__new__(cls, text)
+        secret.parts = tuple(parts) or (text,)
+        return secret
 
     def __repr__(self) -> str:
         return "<secret>"
@@ -52,6 +61,19 @@ def masked(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def hidden(value: Any) -> tuple[str, ...]:
+    """What `masked` would hide of a setting, and what the references in it stood for: long ones first."""
+    return tuple(sorted(set(filter(None, _hidden(value))), key=len, reverse=True))
+
+
+def without(secrets: Sequence[str], failure: Failure) -> Failure:
+    """The failure with none of these in its words, whoever put them there; long ones first."""
+    if not secrets:
+        return failure
+    evidence = {name: _all_cut_out(secrets, text) for name, text in failure.evidence.items()}
+    return msgspec.structs.replace(failure, message=_all_cut_out(secrets, failure.message), evidence=evidence)
+
+
 class References(msgspec.Struct):
     """Resolves references, and remembers what they stood for so that messages can be cleaned of it."""
 
@@ -71,7 +93,7 @@ class References(msgspec.Struct):
         if public or not values:
             return resolved
         self.seen |= {value for value in values.values() if value}
-        return Secret(resolved)
+        return Secret(resolved, filter(None, values.values()))
 
     def mask(self, message: str) -> str:
         """The message with everything that a reference stood for cut out, also where only its beginning is quoted."""
@@ -93,6 +115,7 @@ class References(msgspec.Struct):
 
 def cut_out(value: str, message: str) -> str:
     """The message without this secret, also where it is quoted, or only its beginning is."""
+    value = str(value)
     for shape in (value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1]):
         shown = next((n for n in range(len(shape), min(len(shape), 8) - 1, -1) if shape[:n] in message), 0)
         message = message.replace(shape[:shown], "<secret>") if shown else message
@@ -103,6 +126,26 @@ def secret_in(text: str) -> str:
     """The first reference to something that must not be shown, "" when there is none."""
     hidden = (match[0] for match in _references(text) if match["kind"] == "file" or _SECRET_NAME.search(match["name"]))
     return next(hidden, "")
+
+
+def _all_cut_out(secrets: Iterable[str], message: str) -> str:
+    for secret in secrets:
+        message = cut_out(secret, message)
+    return message
+
+
+def _hidden(value: Any) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield from (value, *value.parts)
+    elif isinstance(value, msgspec.Struct):
+        yield from _hidden(msgspec.structs.asdict(value))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _hidden(key)
+            yield from _hidden(Secret(item) if _is_called_secret(key, item) and not isinstance(item, Secret) else item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _hidden(item)
 
 
 _KINDS = ("env", "file")
