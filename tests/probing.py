@@ -5,6 +5,7 @@ from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
 from perfmon.probes import dns, http, icmp, mysql, postgres, redis, tcp, tls, unix
+from perfmon.probes import exec as exec_probe
 
 
 async def probe_http(
@@ -65,6 +66,22 @@ async def probe_icmp(network: Network, address: str, *, timeout_s: float = 2.0, 
     module = Module(name="icmp", kind="icmp", timeout_s=timeout_s, config=icmp.Config(**config))
     target = Target(probe="test", address=address)
     return await measure.probe(target, module, clock=SystemClock(), network=network)
+
+
+async def probe_exec(
+    network: Network,
+    *command: str,
+    target: str = "shop.example",
+    timeout_s: float = 5.0,
+    hostname: str = "",
+    debug: bool = False,
+    **config: object,
+) -> Measurement:
+    module = Module(
+        name="exec", kind="exec", timeout_s=timeout_s, config=exec_probe.Config(command=list(command), **config)
+    )
+    whom = Target(probe="test", address=target, hostname=hostname)
+    return await measure.probe(whom, module, clock=SystemClock(), network=network, debug=debug)
 
 
 def outcome(measurement: Measurement) -> str:

@@ -16,7 +16,7 @@ LAYERS = (
     ("config", "measure", "logs", "waterfall"),
     ("probes", "samplers", "conditions", "receivers", "simulators"),
     ("answer",),
-    ("network", "trace", "patterns", "post", "procfs", "annotation", "selection"),
+    ("network", "trace", "patterns", "post", "procfs", "annotation", "selection", "printed", "program"),
     ("secret",),
     ("kinds",),
     ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics"),
