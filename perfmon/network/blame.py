@@ -106,6 +106,8 @@ def _broken(fault: Fault) -> Judgement:
 
 
 def _handshake(fault: Fault) -> Judgement:
+    if fault.message.endswith("Connection reset by peer"):
+        return "reset", f"connection reset by {fault.peer} in the TLS handshake"
     return "tls_handshake", f"TLS handshake with {fault.peer} failed: {_openssl(fault.message)}"
 
 
@@ -150,6 +152,10 @@ def _not_http(fault: Fault) -> Judgement:
 
 
 def _stream(fault: Fault) -> Judgement:
+    if "expected SETTINGS" in fault.message:
+        return "header", f"{fault.peer} does not speak HTTP/2: {fault.message}"
+    if not fault.message:
+        return "closed", f"connection closed by {fault.peer} before the answer was complete"
     return "reset", f"HTTP/2 with {fault.peer} broke: {fault.message}"
 
 

@@ -113,7 +113,7 @@ class Handle:
         phases, last = self._phases(info)
         status = info(pycurl.RESPONSE_CODE)
         content_length = int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0
-        if status and not code:
+        if not code and (status or self._request.websocket):
             code, message = self._objection(content_length)
         # Raw, since servers send what they like; what is no UTF-8 is no host that could be looked up.
         location = self.curl.getinfo_raw(pycurl.REDIRECT_URL) if 300 <= status < 400 else None
@@ -279,8 +279,11 @@ class Handle:
         """What is wrong with an answer that libcurl takes for a good one, as its own codes have it; 0 = nothing.
 
         It takes a connection that is closed within the header for the header's end, and a length that is too large a
-        number for none; RFC 9112 has either as an error (sections 8 and 6.3).
+        number for none; RFC 9112 has either as an error (sections 8 and 6.3). One that is closed before the header is
+        an answer to it where a WebSocket was asked for.
         """
+        if not self._head:
+            return pycurl.E_GOT_NOTHING, ""
         if not self._body_bytes and not _is_whole(self._head):
             return pycurl.E_PARTIAL_FILE, blame.CUT_HEADER
         if content_length < 0 and _LENGTH.search(self._head) and not _CODING.search(self._head):

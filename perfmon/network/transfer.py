@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
+import pycurl
 
 from perfmon.clock import Clock
 from perfmon.network.curl_handle import Handle
@@ -26,6 +27,7 @@ __all__ = ["Exchange", "Request", "Response", "Transfer"]
 
 Note = Callable[[str], None]
 
+_AFTER_S = 0.005  # so that libcurl, which knows the phase, comes first as long as it looks at the time
 _STUCK_S = 1.0  # of one turn of libcurl, which takes microseconds
 
 
@@ -99,7 +101,7 @@ class Transfer:
         handle.aim(address, timeout_s, cookies, headers)
         multi = self._multi(exchange.request.tls)
         try:
-            code, message = await multi.run(handle)
+            code, message = await (multi.run(handle) if not handle.holds else _upgrade(multi, handle, timeout_s))
         except asyncio.CancelledError:
             multi.abandon(handle)
             exchange.give_back(handle)
@@ -133,6 +135,16 @@ class Transfer:
             if key[0] == name and multi.idle:
                 del self._multis[key]
                 multi.close()
+
+
+async def _upgrade(multi: Multi, handle: Handle, timeout_s: float) -> tuple[int, str]:
+    """A transfer whose connection is to be kept: libcurl's own time-out of such a one ends when it is connected."""
+    try:
+        async with asyncio.timeout(timeout_s + _AFTER_S):
+            return await multi.run(handle)
+    except TimeoutError:
+        multi.abandon(handle)
+        return pycurl.E_OPERATION_TIMEDOUT, ""
 
 
 def _modified_ns(name: str) -> int:
