@@ -1,8 +1,10 @@
 """One run of a probe, or one reading of a sampler, as a value: nothing that goes wrong in it is an exception."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 import msgspec
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from perfmon import kinds
 from perfmon.clock import Clock
 from perfmon.model import Confirm, Failure, Measurement, Module, Sample, Sampler, Target
 from perfmon.network import Network
+from perfmon.secret import Secret, hidden, without
 from perfmon.trace import Trace
 from perfmon.units import format_duration
 
@@ -58,7 +61,8 @@ async def probe(
     """Run a probe once, in `timeout_s` (the module's by default) and a little grace at most.
 
     A defect of the probe's is the failure `internal`, told to `on_defect`. Only a cancellation from outside passes
-    through. `debug` fills `Measurement.lines`.
+    through. `debug` fills `Measurement.lines` and `steps`. No word of it holds a secret of the module's, whatever the
+    target has put into its answer.
     """
     limit_s = module.timeout_s if timeout_s is None else timeout_s
     began = clock.monotonic()
@@ -77,6 +81,7 @@ async def probe(
     finally:
         network.backstop.release(run)
     trace.end()
+    secrets = _hidden_of(target, module) if failure is not None or debug else ()
     return Measurement(
         target=target,
         module=module.name,
@@ -84,9 +89,10 @@ async def probe(
         duration_s=sum(trace.phases.values()) if trace.phases else clock.monotonic() - began,
         phases=trace.phases,
         facts=trace.facts,
-        failure=failure,
+        failure=without(secrets, failure),
         address=trace.address,
-        lines=trace.lines or (),
+        lines=without(secrets, tuple(trace.lines or ())),
+        steps=without(secrets, tuple(trace.steps or ())),
     )
 
 
@@ -140,6 +146,18 @@ def _nothing_read(sampler: Sampler, error: Exception, on_defect: OnDefect | None
         return str(error)
     _tell(on_defect, f"samplers/{sampler.kind}", error)
     return f"defect of the sampler: {type(error).__name__}: {error}"
+
+
+def _hidden_of(target: Target, module: Module) -> Sequence[str]:
+    """Secrets of the settings, and those before the host of a URL that somebody has asked `/probe` for."""
+    found = _USER_AND_PASSWORD.match(target.address)
+    if found is None:
+        return hidden(module.config)
+    user, password = map(unquote, found.groups())
+    return hidden([module.config, {"username": user, "password": password}, Secret(found[2])])
+
+
+_USER_AND_PASSWORD = re.compile(r"[A-Za-z+.-]+://([^/?#@:]*):([^/?#@]+)@")
 
 
 def _defect(trace: Trace, kind: str, error: Exception, on_defect: OnDefect | None) -> Failure:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfmon.steps import Step
+
 Labels = Mapping[str, str]
 
 Phase = Literal["resolve", "connect", "tls", "request", "processing", "transfer"]
@@ -132,6 +134,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     address: str = ""  # what the target's name led to, of the first hop; "" when nothing was looked up
     lines: Sequence[str] = ()  # what a run with `debug` had to say
+    steps: Sequence[Step] = ()  # what a run with `debug` saw, for its explanation
     earlier: Sequence["Measurement"] = ()  # tries of the same run before this one, oldest first
 
     @property

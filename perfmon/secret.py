@@ -6,19 +6,24 @@ says that it holds a secret.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
+from urllib.parse import quote
 
 import msgspec
 
 from perfmon.kinds import unknown
-from perfmon.model import Failure
 from perfmon.units import quoted
 
 __all__ = ["References", "Secret", "cut_out", "hidden", "masked", "quoted_or_masked", "secret_in", "without"]
 
 MAX_FILE_BYTES = 64 << 10
+
+Told = TypeVar("Told")
 
 
 class Secret(str):
@@ -62,16 +67,21 @@ def masked(value: Any) -> Any:
 
 
 def hidden(value: Any) -> tuple[str, ...]:
-    """What `masked` would hide of a setting, and what the references in it stood for: long ones first."""
-    return tuple(sorted(set(filter(None, _hidden(value))), key=len, reverse=True))
+    """What `masked` would hide of a setting, and what the references in it stood for: long ones first.
+
+    Each in every shape in which an answer may echo it.
+    """
+    found = {str(secret) for secret in _hidden(value) if secret.strip()}
+    shapes = {shape for secret in found for shape in (secret, quote(secret, safe=""), escape(secret))}
+    return tuple(sorted(shapes, key=len, reverse=True))
 
 
-def without(secrets: Sequence[str], failure: Failure) -> Failure:
-    """The failure with none of these in its words, whoever put them there; long ones first."""
-    if not secrets:
-        return failure
-    evidence = {name: _all_cut_out(secrets, text) for name, text in failure.evidence.items()}
-    return msgspec.structs.replace(failure, message=_all_cut_out(secrets, failure.message), evidence=evidence)
+def without(secrets: Sequence[str], told: Told) -> Told:
+    """A text, a failure or another value of texts with none of these in its words, whoever put them there.
+
+    Long ones first. Words of perfmon's own vocabulary stay.
+    """
+    return cast("Told", _cleaned(told, secrets)) if secrets else told
 
 
 class References(msgspec.Struct):
@@ -128,10 +138,22 @@ def secret_in(text: str) -> str:
     return next(hidden, "")
 
 
-def _all_cut_out(secrets: Iterable[str], message: str) -> str:
-    for secret in secrets:
-        message = cut_out(secret, message)
-    return message
+def _cleaned(value: object, secrets: Sequence[str]) -> object:
+    match value:
+        case str():
+            return reduce(lambda text, secret: cut_out(secret, text), secrets, value)
+        case tuple():
+            return tuple(_cleaned(item, secrets) for item in value)
+        case Mapping():
+            return {name: _cleaned(item, secrets) for name, item in value.items()}
+        case msgspec.Struct():
+            fields = msgspec.structs.asdict(value).items()
+            changed = {name: _cleaned(item, secrets) for name, item in fields if name not in _VOCABULARY}
+            return msgspec.structs.replace(value, **changed)
+    return value
+
+
+_VOCABULARY = ("reason", "phase", "by")
 
 
 def _hidden(value: Any) -> Iterator[str]:
@@ -140,14 +162,20 @@ def _hidden(value: Any) -> Iterator[str]:
     elif isinstance(value, msgspec.Struct):
         yield from _hidden(msgspec.structs.asdict(value))
     elif isinstance(value, Mapping):
+        if value.get("username") and value.get("password"):  # as HTTP sends them
+            yield b64encode(f"{value['username']}:{value['password']}".encode()).decode()
         for key, item in value.items():
             yield from _hidden(key)
-            yield from _hidden(Secret(item) if _is_called_secret(key, item) and not isinstance(item, Secret) else item)
+            yield from _hidden(item)
+            if _is_called_secret(key, item):
+                yield item
+                yield from (word for word in item.split() if len(word) >= _LIKELY_SECRET)  # of "Bearer 1a2b3c4d"
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _hidden(item)
 
 
+_LIKELY_SECRET = 8
 _KINDS = ("env", "file")
 _SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)\}")

@@ -1,12 +1,19 @@
-"""What a probe reports while it runs: phases, facts, and, when asked, lines for a person."""
+"""What a probe reports while it runs: phases, facts, and, when asked, lines and steps for a person."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from perfmon.clock import Clock
 from perfmon.model import Phase
 from perfmon.network import Network
+from perfmon.steps import Demand, Said, Step, Timed
 
 __all__ = ["Trace"]
+
+# A server may say as much as it likes within the time it has; nobody reads more than this of it.
+_MOST_LINES = 2_000
+_MOST_STEPS = 1_000
+_SHOWN = 1_000  # characters of a line, of what was expected, and of what came
 
 
 class Trace:
@@ -16,7 +23,19 @@ class Trace:
     are never lost, and the phase that was under way is known.
     """
 
-    __slots__ = ("_began", "address", "clock", "deadline", "facts", "lines", "network", "phase", "phases")
+    __slots__ = (
+        "_began",
+        "_started",
+        "address",
+        "clock",
+        "deadline",
+        "facts",
+        "lines",
+        "network",
+        "phase",
+        "phases",
+        "steps",
+    )
 
     def __init__(self, *, clock: Clock, deadline: float, network: Network, debug: bool = False) -> None:
         self.clock = clock
@@ -27,7 +46,9 @@ class Trace:
         self.facts: dict[str, float] = {}
         self.address = ""  # what the target's name led to
         self.lines: list[str] | None = [] if debug else None
+        self.steps: list[Step] | None = [] if debug else None
         self._began = 0.0
+        self._started = clock.monotonic() if debug else 0.0
 
     def begin(self, phase: Phase) -> None:
         """Start a phase and end the one before; a phase begun again adds to its former time."""
@@ -44,12 +65,16 @@ class Trace:
     def add(self, phase: Phase, seconds: float) -> None:
         """Record a phase that somebody else timed (libcurl, a database driver)."""
         self.phases[phase] = self.phases.get(phase, 0.0) + max(0.0, seconds)
+        if self.steps is not None:
+            self._time({phase: seconds}, self.clock.monotonic())
 
     def add_all(self, phases: Mapping[Phase, float]) -> None:
         """Record several phases that somebody else timed, none of them negative."""
         known = self.phases
         for phase, seconds in phases.items():
             known[phase] = known.get(phase, 0.0) + seconds
+        if self.steps is not None:
+            self._time(phases, self.clock.monotonic())
 
     def remaining(self) -> float:
         """Seconds left until the deadline, never negative."""
@@ -57,10 +82,39 @@ class Trace:
 
     def note(self, text: str, **fields: object) -> None:
         """Say what is happening, for `debug=true` and `perfmon probe --debug`; free when nobody asked."""
-        if self.lines is not None:
+        if self.lines is not None and len(self.lines) < _MOST_LINES:
             rest = "".join(f" {key}={value}" for key, value in fields.items())
-            self.lines.append(f"{self.clock.wall():.3f} {text}{rest}")
+            self.lines.append(f"{self.clock.wall():.3f} {_cut(text + rest)}")
+
+    def tell(self, step: Step) -> None:
+        """Add a step to the explanation. Ask `steps is not None` first where it costs something to make one."""
+        if self.steps is not None and len(self.steps) < _MOST_STEPS:
+            self.steps.append(step)
+
+    def said(self, by: Literal["perfmon", "target"], text: str) -> None:
+        """Add a piece of a dialogue to the explanation; free when nobody asked."""
+        if self.steps is not None:
+            self.tell(Said(at_s=self.clock.monotonic() - self._started, by=by, text=_cut(text)))
+
+    def demand(self, name: str, *, expected: object, got: object, met: bool) -> None:
+        """Add to the explanation what was expected and what came, met or not; free when nobody asked."""
+        if self.steps is not None:
+            self.tell(Demand(name=name, expected=_cut(str(expected)), got=_cut(str(got)), met=met))
 
     def _close(self, now: float) -> None:
         if self.phase is not None:
-            self.add(self.phase, now - self._began)
+            seconds = max(0.0, now - self._began)
+            self.phases[self.phase] = self.phases.get(self.phase, 0.0) + seconds
+            if self.steps is not None:
+                self._time({self.phase: seconds}, now)
+
+    def _time(self, phases: Mapping[Phase, float], end: float) -> None:
+        """Phases that came one after the other, the last of them to `end`."""
+        at = end - self._started - sum(phases.values())
+        for phase, seconds in phases.items():
+            self.tell(Timed(phase=phase, begin_s=max(0.0, at), seconds=seconds))
+            at += seconds
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

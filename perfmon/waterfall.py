@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from perfmon.clock import iso
+from perfmon.explanation import Explanation, sections
 from perfmon.model import Failure, Measurement
 from perfmon.stats import mean, quantile
 from perfmon.units import format_bytes, format_duration, printable
 
-__all__ = ["explain", "line", "sum_up"]
+__all__ = ["explain", "line", "sum_up", "tell_all"]
 
 _BAR_COLUMNS = 50
 _INDENT = (0, 0, 0, 2)  # two blanks before, none behind: what is piped on is not filled up to the width
@@ -34,6 +35,20 @@ def explain(console: Console, measurement: Measurement, wall: float) -> None:
         console.print(Padding(_waterfall(measurement), _INDENT, expand=False))
         console.print()
     console.print(Padding(_table(_seen(measurement, wall)), _INDENT, expand=False))
+
+
+def tell_all(console: Console, measurement: Measurement, explained: Explanation) -> None:
+    """The verdict, and each section of the explanation under its title."""
+    console.print(_verdict(measurement))
+    for title, lines in sections(explained):
+        console.print()
+        console.print(Text(title, style="bold"))
+        for text in lines:
+            shown = Text(text, style=_STYLES.get(text[:4], ""), overflow="fold")
+            console.print(Padding(shown, _INDENT, expand=False))
+
+
+_STYLES = {"FAIL": "red"}
 
 
 def line(number: int, count: int, measurement: Measurement) -> Text:

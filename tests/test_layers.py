@@ -13,13 +13,13 @@ ROOT = Path(__file__).parent.parent / "perfmon"
 LAYERS = (
     ("cli", "__main__", "commands"),
     ("monitor", "provision"),
-    ("config", "measure", "logs", "waterfall"),
+    ("config", "measure", "logs", "waterfall", "explanation"),
     ("probes", "samplers", "conditions", "receivers", "simulators"),
     ("answer",),
     ("network", "trace", "patterns", "post", "procfs", "annotation", "selection", "printed", "program"),
     ("secret",),
     ("kinds",),
-    ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics"),
+    ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps"),
 )
 KINDS = ("probes", "samplers", "conditions", "receivers", "simulators")
 HEAVY = (

@@ -164,6 +164,31 @@ async def test_debug_goes_to_stderr():
     assert "HTTP/1.1 200 Whatever" not in out
 
 
+async def test_explain_shows_all_of_it_within_80_columns(config_file):
+    async with serve(http(redirecting(1))) as port:
+        code, out, err = await perfmon_probe(f"http://127.0.0.1:{port}/0", "--explain")
+
+    titles = [line for line in out.splitlines() if line and not line.startswith((" ", "ok  "))]
+    assert (0, "") == (code, err)
+    expected = ["time", "hop 1 of 2", "hop 2 of 2", "metrics", "module"]
+    assert expected == [title for title in titles if title != "expected"]
+    assert "  < HTTP/1.1 302 Whatever" in out
+    assert "  probe_http_redirects 1.0" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+async def test_explain_as_json_is_the_whole_explanation():
+    async with serve(http(answer(status=503))) as port:
+        code, out, _ = await perfmon_probe(f"http://127.0.0.1:{port}/", "--explain", "--json")
+
+    explained = json.loads(out)
+    assert 99 == code
+    assert ("http_2xx", "status") == (explained["module"], explained["failure"]["reason"])
+    assert {"timed", "exchange"} <= {step["step"] for step in explained["steps"]}
+    assert "probe_success 0.0" in explained["metrics"]
+    assert "prober: http\ntimeout: 5s" == explained["config"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,6 +15,9 @@ from perfmon.clock import Clock, SystemClock, to_wall
 from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_THRESHOLD, UsageError
 from perfmon.model import Measurement, Module, Target
 from perfmon.units import format_duration, parse_duration, printable, quoted
+
+if TYPE_CHECKING:
+    from perfmon.explanation import Explanation
 
 __all__ = ["command"]
 
@@ -45,6 +50,9 @@ class _Duration(click.ParamType[float]):
 @click.option("--count", type=click.IntRange(min=1), default=1, help="How often to probe; more than once, sum it up.")
 @click.option("--interval", "interval_s", type=_Duration(), default=1.0, help="From start to start. [1s]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run on stdout, and nothing else.")
+@click.option(
+    "--explain", is_flag=True, help="Show all of it: every header, demand and certificate, the metrics, the module."
+)
 @click.option("--debug", is_flag=True, help="Tell each step on stderr: addresses, handshakes, headers without secrets.")
 def command(
     address: str,
@@ -55,6 +63,7 @@ def command(
     interval_s: float,
     *,
     as_json: bool,
+    explain: bool,
     debug: bool,
 ) -> int:
     """Probe a target now, once or some times, and explain what happened.
@@ -65,7 +74,7 @@ def command(
     Examples:
       perfmon probe https://example.org/
       perfmon probe localhost:5432 --count 20 --interval 100ms
-      perfmon probe http://localhost:8080/ --module shop --config perfmon.yml
+      perfmon probe http://localhost:8080/ --module shop --config perfmon.yml --explain
     """
     module = _module(address, module_name, files)
     plan = Plan(
@@ -74,6 +83,7 @@ def command(
         timeout_s=module.timeout_s if timeout_s is None else timeout_s,
         count=count,
         interval_s=interval_s,
+        explain=explain,
         debug=debug,
     )
     report = _report(plan, as_json=as_json)
@@ -93,6 +103,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     count: int
     interval_s: float
+    explain: bool
     debug: bool
 
 
@@ -136,10 +147,15 @@ async def _probe(plan: Plan, seen: list[Measurement], tell: Callable[[int, Measu
         for number in range(plan.count):
             await asyncio.sleep(max(0.0, began + number * plan.interval_s - clock.monotonic()))
             measurement = await measure.probe(
-                plan.target, plan.module, clock=clock, network=network, timeout_s=plan.timeout_s, debug=plan.debug
+                plan.target,
+                plan.module,
+                clock=clock,
+                network=network,
+                timeout_s=plan.timeout_s,
+                debug=plan.debug or plan.explain,
             )
             seen.append(measurement)
-            for line in measurement.lines:
+            for line in measurement.lines if plan.debug else ():
                 click.echo(printable(line), err=True)
             tell(number + 1, measurement)
 
@@ -157,12 +173,18 @@ class Report(msgspec.Struct, frozen=True):
 def _report(plan: Plan, *, as_json: bool) -> Report:
     clock = SystemClock()
     if as_json:
-        return Report(run=lambda _number, seen: click.echo(_json(seen, clock)), end=_nothing)
+        shape = partial(_explained, plan=plan) if plan.explain else _plain
+        return Report(run=lambda _number, seen: click.echo(_json(shape(seen, clock=clock))), end=_nothing)
     from rich.console import Console  # noqa: PLC0415 - --help need not load it
 
     from perfmon import waterfall  # noqa: PLC0415 - as above
 
     console = Console(highlight=False)
+    if plan.explain:
+        return Report(
+            run=lambda _number, seen: waterfall.tell_all(console, seen, _explained(seen, plan=plan, clock=clock)),
+            end=partial(waterfall.sum_up, console) if plan.count > 1 else _nothing,
+        )
     if plan.count == 1:
         return Report(run=lambda _number, seen: waterfall.explain(console, seen, clock.wall()), end=_nothing)
     return Report(
@@ -175,18 +197,29 @@ def _nothing(_seen: Sequence[Measurement]) -> None:
     """One run speaks for itself, and so does JSON."""
 
 
-def _json(measurement: Measurement, clock: Clock) -> str:
+def _json(told: object) -> str:
+    return msgspec.json.encode(told).decode()
+
+
+def _plain(measurement: Measurement, *, clock: Clock) -> dict[str, object]:
     failure = measurement.failure
-    return msgspec.json.encode(
-        {
-            "target": measurement.target.address,
-            "module": measurement.module,
-            "at": to_wall(clock, measurement.at),
-            "success": measurement.success,
-            "duration_s": measurement.duration_s,
-            "phases": measurement.phases,
-            "failure": None if failure is None else structs.asdict(failure),
-            "address": measurement.address,
-            "facts": measurement.facts,
-        }
-    ).decode()
+    return {
+        "target": measurement.target.address,
+        "module": measurement.module,
+        "at": to_wall(clock, measurement.at),
+        "success": measurement.success,
+        "duration_s": measurement.duration_s,
+        "phases": measurement.phases,
+        "failure": None if failure is None else structs.asdict(failure),
+        "address": measurement.address,
+        "facts": measurement.facts,
+    }
+
+
+def _explained(measurement: Measurement, *, plan: Plan, clock: Clock) -> "Explanation":
+    from perfmon.explanation import explain  # noqa: PLC0415 - reads YAML, which --help need not
+    from perfmon.monitor.exposition import render_probe  # noqa: PLC0415 - as above
+
+    page = render_probe(measurement, plan.timeout_s).decode()
+    at = to_wall(clock, measurement.at)
+    return explain(measurement, plan.module, at=at, timeout_s=plan.timeout_s, metrics=page.splitlines())

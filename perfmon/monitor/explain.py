@@ -1,7 +1,10 @@
 """One measurement for a person: what `/probe?debug=true` answers, in the order of blackbox_exporter's page."""
 
+from collections.abc import Iterable
+
 import yaml
 
+from perfmon.explanation import Explanation, sections
 from perfmon.model import Measurement, Module
 from perfmon.secret import masked
 from perfmon.units import format_duration
@@ -9,14 +12,25 @@ from perfmon.units import format_duration
 __all__ = ["text"]
 
 
-def text(measurement: Measurement, module: Module, metrics: bytes) -> str:
-    """The run's log, its verdict, the metrics it made, and the module it used, secrets masked."""
+def text(measurement: Measurement, module: Module, metrics: bytes, explained: Explanation) -> str:
+    """The run's log, its verdict, what it saw, the metrics it made, and the module it used, secrets masked."""
     parts = (
         ("Logs for the probe:", "\n".join([*measurement.lines, _verdict(measurement)])),
+        ("What was seen:", "\n".join(_seen(explained))),
         ("Metrics that would have been returned:", metrics.decode().rstrip()),
         ("Module configuration:", _config(module)),
     )
     return "\n\n\n\n".join(f"{title}\n{body}" for title, body in parts) + "\n"
+
+
+def _seen(explained: Explanation) -> Iterable[str]:
+    for title, lines in sections(explained):
+        if title not in _HAS_ITS_OWN:
+            yield f"{title}:"
+            yield from (f"  {line}" for line in lines)
+
+
+_HAS_ITS_OWN = ("failure", "metrics", "module")
 
 
 def _verdict(measurement: Measurement) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from perfmon import measure
-from perfmon.clock import Clock
+from perfmon.clock import Clock, to_wall
 from perfmon.config import Config
+from perfmon.explanation import Explanation
+from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
 from perfmon.monitor import explain, status
 from perfmon.monitor.exposition import Exposition, render_probe
@@ -82,7 +84,8 @@ class Face:
         measurement = await self._measure(target, module, timeout_s=timeout_s, debug=debug)
         page = render_probe(measurement, timeout_s)
         if debug:
-            page = explain.text(measurement, module, page).encode()
+            explained = self._explained(measurement, module, timeout_s, page)
+            page = explain.text(measurement, module, page, explained).encode()
             return page, {"Content-Type": "text/plain; charset=utf-8"}
         return page, {"Content-Type": TEXT.content_type}
 
@@ -105,6 +108,10 @@ class Face:
             debug=debug,
             on_defect=parts.defect,
         )
+
+    def _explained(self, measurement: Measurement, module: Module, timeout_s: float, page: bytes) -> Explanation:
+        at = to_wall(self._parts.clock, measurement.at)
+        return make_explanation(measurement, module, at=at, timeout_s=timeout_s, metrics=page.decode().splitlines())
 
     def _refresh(self) -> None:
         """Bring the instruments up to date that others count."""

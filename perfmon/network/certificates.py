@@ -17,8 +17,9 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from perfmon.clock import iso
 from perfmon.model import Failure, fact_key
+from perfmon.steps import Certificate
 
-__all__ = ["Chain", "Leaf", "explain", "read_chain"]
+__all__ = ["Chain", "Leaf", "describe", "explain", "read_chain"]
 
 _NAMES_SHOWN = 5
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -64,6 +65,27 @@ def read_chain(pems: tuple[str, ...], trusted: str) -> Chain | None:
         return _facts(chain, trusted)
     except ValueError:  # parts are parsed when they are asked for, and OpenSSL is more forgiving
         return None
+
+
+def describe(pems: Sequence[str]) -> Iterable[Certificate]:
+    """Each certificate of a chain for a person; those that cannot be read are left out."""
+    for pem in pems:
+        certificate = _read(pem.encode())
+        if certificate is None:
+            continue
+        try:
+            leaf = _leaf(certificate)
+        except ValueError:  # as in `read_chain`
+            continue
+        yield Certificate(
+            subject=leaf.subject,
+            issuer=leaf.issuer,
+            names=leaf.names,
+            not_before=leaf.not_before,
+            not_after=leaf.not_after,
+            serial=f"{certificate.serial_number:x}",
+            fingerprint=certificate.fingerprint(SHA256()).hex(),
+        )
 
 
 def _facts(chain: Sequence[x509.Certificate], trusted: str) -> Chain:

@@ -32,6 +32,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     data: bytes = b""  # bytes to send as they are
     starttls: bool = False
     secret: bool = False  # what is expected may not be shown
+    secret_reply: bool = False  # nor what is sent
     duration_key: str = ""  # the fact that tells how long this step took, "" = none
 
 
@@ -137,9 +138,17 @@ class _Talk:
         data = f"{reply}\n".encode() if reply else step.data
         if data:
             self._trace.note("sending", step=self.number, bytes=len(data))
+            self._say(step, data)
             await stream.send(data)
         if step.starttls:
             await self._start_tls(stream)
+
+    def _say(self, step: Step, data: bytes) -> None:
+        if self._trace.steps is not None:
+            self._trace.said("perfmon", _SECRET if step.secret_reply else _as_text(data))
+
+    def _demand(self, name: str, expected: str, got: str, *, met: bool) -> None:
+        self._trace.demand(f"step {self.number}: {name}", expected=expected, got=got, met=met)
 
     async def _hear(self, pattern: Pattern, step: Step, stream: Stream) -> Match:
         """Skip lines up to the first that matches."""
@@ -149,12 +158,15 @@ class _Talk:
             if self._trace.lines is not None:
                 shown = _SECRET if step.secret and match else quoted(line)
                 self._trace.note("read line", step=self.number, line=shown, matches=match is not None)
+                self._trace.said("target", _SECRET if step.secret and match else line)
             if match is not None:
+                self._demand("line", self._expected, _SECRET if step.secret else quoted(line), met=True)
                 return match
             self._last_line = line
             if step.refusal is not None and step.refusal.search(line) is not None:
                 raise self._broken("tls_handshake", f"{stream.peer} refused TLS: {quoted(line)}")
         self.mismatch = "regex"
+        self._demand("line", self._expected, "none" if self._last_line is None else quoted(self._last_line), met=False)
         if self._last_line is None:
             raise self._broken("closed", f"{stream.peer} closed the connection, expected {self._expected}")
         raise self._broken("body", f"expected {self._expected}, the last was {quoted(self._last_line)}")
@@ -165,6 +177,8 @@ class _Talk:
         if self._trace.lines is not None:
             shown = _SECRET if step.secret and came == expected else _shown(came)
             self._trace.note("read bytes", step=self.number, bytes=shown, matches=came == expected)
+            self._trace.said("target", shown)
+            self._demand("bytes", self._expected, shown, met=came == expected)
         if came == expected:
             return
         self.mismatch = "bytes"
@@ -230,6 +244,15 @@ async def _explained(refused: Failure, talk: _Talk, dialogue: Dialogue, trace: T
         return refused
     told = tell_certificates(trace, seen.certificates, route.tls, refused, peer=route.peer, name=route.name)
     return told or refused
+
+
+def _as_text(data: bytes) -> str:
+    """A line as it is, anything else as bytes are written."""
+    try:
+        text = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        return _shown(data)
+    return text if text.isprintable() else _shown(data)
 
 
 def _shown(data: bytes) -> str:

@@ -97,5 +97,6 @@ def _step(number: int, entry: QueryResponse) -> Step:
         data=entry.send_bytes.encode() or bytes.fromhex(entry.send_hex) or (b"" if entry.expect else line),
         starttls=entry.starttls,
         secret=any(isinstance(text, Secret) for text in (entry.expect, entry.expect_bytes, entry.expect_hex)),
+        secret_reply=any(isinstance(text, Secret) for text in (entry.send, entry.send_bytes, entry.send_hex)),
         duration_key=fact_key("probe_step_duration_seconds", step=str(number)),
     )

@@ -11,6 +11,8 @@ from perfmon.network.address import bracketed
 from perfmon.network.resolve import Family, Resolved, ResolveFailed, is_localhost
 from perfmon.network.tls import TlsConfig, trust_file, version_key
 from perfmon.network.transfer import Exchange, Request, Response
+from perfmon.steps import Exchange as ExchangeSeen
+from perfmon.steps import LookUp
 from perfmon.trace import Trace
 
 __all__ = ["WORTH_A_LOOK_S", "Hop", "addresses_to_try", "look_up", "reach", "tell_certificates"]
@@ -46,8 +48,11 @@ async def look_up(host: str, trace: Trace, *, prefer: Family, fallback: bool) ->
         resolved = await trace.network.resolver.resolve(host, prefer=prefer, fallback=fallback, deadline=trace.deadline)
     except ResolveFailed as error:
         _write_look_up(trace, error.seconds, "", 0.0, 0.0)
+        trace.tell(LookUp(host=host, addresses=(), used="", error=error.failure.message))
         return error.failure
     _write_look_up(trace, resolved.seconds, resolved.address, *_address_facts(resolved.address))
+    if trace.steps is not None and resolved.address != host:
+        trace.tell(LookUp(host=host, addresses=resolved.all_addresses, used=resolved.address))
     return resolved
 
 
@@ -72,20 +77,53 @@ async def _perform(
     hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes], headers: Collection[str]
 ) -> tuple[Response, str]:
     for address in addresses_to_try(hop.host, resolved, fallback=hop.fallback):
-        if trace.lines is not None:
-            trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
+        hearer = None if trace.lines is None else _Hearer(hop, address, trace)
         response = await trace.network.transfer.perform(
             hop.exchange,
             address=address,
             timeout_s=trace.remaining(),
             cookies=cookies,
             headers=headers,
-            note=trace.note if trace.lines is not None else None,
+            note=hearer,
         )
         trace.add_all(response.phases)
+        if hearer is not None:
+            hearer.tell(response.error)
         if response.error is None or response.error.reason != "connect_refused":
             break
     return response, address
+
+
+class _Hearer:
+    """Takes down what libcurl says of one exchange; the headers of both sides become a step of the explanation."""
+
+    def __init__(self, hop: Hop, address: str, trace: Trace) -> None:
+        self._trace = trace
+        self._url = "" if hop.exchange.request.connect_only else hop.exchange.request.url
+        self._address = f"{bracketed(address)}:{hop.exchange.request.port}"
+        self._sent: list[str] = []
+        self._received: list[str] = []
+        trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
+
+    def __call__(self, line: str) -> None:
+        self._trace.note(line)
+        lines = {"> ": self._sent, "< ": self._received}.get(line[:2])
+        if lines is not None and len(lines) < _MOST_HEADERS:
+            lines.append(line[2 : 2 + _LONGEST_HEADER])
+
+    def tell(self, error: Failure | None) -> None:
+        self._trace.tell(
+            ExchangeSeen(
+                url=self._url,
+                address=self._address,
+                sent=tuple(self._sent),
+                received=tuple(self._received),
+                error="" if error is None else error.message,
+            )
+        )
+
+
+_MOST_HEADERS, _LONGEST_HEADER = 100, 1_000
 
 
 @lru_cache(maxsize=65_536)
@@ -126,8 +164,11 @@ def tell_certificates(
     trace: Trace, pems: tuple[str, ...], tls: TlsConfig, refused: Failure | None, *, peer: str, name: str
 ) -> Failure | None:
     """Write the facts of a chain into the trace; `refused` in the chain's own words, None where it was not refused."""
-    from perfmon.network.certificates import explain, read_chain  # noqa: PLC0415 - heavy, and only TLS needs it
+    from perfmon.network.certificates import describe, explain, read_chain  # noqa: PLC0415 - heavy, only TLS needs it
 
+    if trace.steps is not None:
+        for certificate in describe(pems):
+            trace.tell(certificate)
     verified = not refused and not tls.insecure_skip_verify
     chain = read_chain(pems, (tls.ca_file or trust_file()) if verified else "")
     if chain is None:
