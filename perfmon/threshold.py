@@ -21,6 +21,7 @@ data it is not true.
 import operator
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from math import isnan
 from typing import Literal, get_args
 
@@ -127,6 +128,26 @@ def parse(text: str) -> Threshold:
     _check_units(threshold)
     _check_levels(threshold)
     return threshold
+
+
+@lru_cache(maxsize=1024)
+def comparison(text: str) -> Threshold | None:
+    """`< 30s`, `>= 1`: an operator and a limit, and nothing else of the grammar. None for an empty text.
+
+    ValueError with what stood there and what was expected.
+    """
+    if not text:
+        return None
+    expected = f"expected an operator and a number such as < 30 or >= 1, got {quoted(text)}"
+    try:
+        parsed = parse(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    limit = parsed.limits[0]
+    bare = parsed.aggregation == "last" and len(parsed.limits) == 1 and not (limit.level or limit.factor)
+    if not bare or parsed.for_s is not None or parsed.within_s:
+        raise ValueError(expected)
+    return parsed
 
 
 # ---------------------------------------------------------------- the parts of a sentence

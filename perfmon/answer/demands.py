@@ -4,34 +4,29 @@ A kind's own `Config` has these fields by `class Config(Demands)`. It asks `chec
 config, and `judge` in each run, with a response that was asked for as `Prepared` says.
 """
 
-import asyncio
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from perfmon.answer import body, headers, statuses
+from perfmon.answer.body import BodyRules
+from perfmon.answer.headers import HeaderRule, HeaderRules
+from perfmon.answer.json_rules import JsonRule
+from perfmon.clock import iso
+from perfmon.metrics import Family
 from perfmon.model import Failure, Phase, Reason
 from perfmon.network.exchange import FIRST_BYTES, Response
-from perfmon.patterns import Pattern, compile_pattern, problem
-from perfmon.secret import quoted_or_masked
 from perfmon.trace import Trace
-from perfmon.units import Bytes, format_bytes, quoted
+from perfmon.units import Bytes, Duration, format_bytes, format_duration
 
-__all__ = ["Demands", "HeaderRule", "Prepared", "as_asked", "check", "judge", "prepare"]
-
-
-class HeaderRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A demand on one response header; `regexp` is RE2 and matches anywhere in the value."""
-
-    header: str
-    regexp: str
-    allow_missing: bool = False
+__all__ = ["FAMILIES", "Demands", "HeaderRule", "JsonRule", "Prepared", "as_asked", "check", "judge", "prepare"]
 
 
 class Demands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """blackbox_exporter's demands, field by field."""
+    """blackbox_exporter's demands, field by field, and below them those that it does not have."""
 
-    valid_status_codes: list[int] = []  # empty = 2xx
+    valid_status_codes: list[int | str] = []  # 404, "200-299", "2xx"; empty = 2xx
     valid_http_versions: list[str] = []  # "HTTP/1.1", "HTTP/2.0"; empty = any
     compression: Literal["", "gzip", "br", "deflate", "identity"] = ""
     body_size_limit: Bytes = 0.0  # 0 = none
@@ -39,8 +34,22 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     fail_if_not_ssl: bool = False
     fail_if_body_matches_regexp: list[str] = []
     fail_if_body_not_matches_regexp: list[str] = []
+    fail_if_body_json_matches_cel: str = ""
+    fail_if_body_json_not_matches_cel: str = ""
     fail_if_header_matches: list[HeaderRule] = []
     fail_if_header_not_matches: list[HeaderRule] = []
+
+    invalid_status_codes: list[int | str] = []  # above the valid ones
+    fail_if_header_not_equals: dict[str, str] = {}
+    fail_if_body_json_not_matches: list[JsonRule] = []
+    fail_if_last_modified_older_than: Duration = 0.0  # 0 = any age, and none at all
+    fail_if_certificate_expires_within: Duration = 0.0  # 0 = off; also fails without TLS
+
+
+FAMILIES = (
+    Family("probe_failed_due_to_cel", "gauge", "Whether a CEL condition on the body failed the run."),
+    Family("probe_http_json_value", "gauge", "The number at each path of a demand on the body's JSON.", ("json_path",)),
+)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -51,18 +60,20 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     keep_headers: bool
     keep_body_bytes: int
     body_limit_bytes: float  # 0 = none
-    statuses: frozenset[int]  # empty = 2xx
+    statuses: frozenset[int]
     versions: tuple[str, ...]  # empty = any
     plain_only: bool
     tls_only: bool
-    header_rules: tuple[tuple[HeaderRule, Pattern, bool], ...]  # with whether it must match
-    body_rules: tuple[tuple[str, Pattern, bool], ...]
+    youngest_expiry_s: float  # 0 = none is demanded
+    oldest_change_s: float  # 0 = none is demanded
+    header_rules: HeaderRules
+    body_rules: BodyRules
 
 
-_MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body regular expressions see, when no limit is set
+_MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body demands see, when no limit is set
 _UNPACKED_BYTES = 64 * 1024 * 1024  # what a compressed body may become, when no limit is set: a bomb stops the loop
-_MATCHED_IN_LOOP_BYTES = 64 * 1024  # RE2 reads some 100 MB/s: a longer body goes to a thread
 _VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
+_FINE = statuses.parse(["2xx"])
 
 
 # ---------------------------------------------------------------- before any run
@@ -70,46 +81,39 @@ _VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
 
 def check(demands: Demands) -> Iterable[tuple[str, str]]:
     """Mistakes that types cannot express, as (path, message)."""
-    yield from _bad_patterns(demands)
+    yield from statuses.check("valid_status_codes", demands.valid_status_codes)
+    yield from statuses.check("invalid_status_codes", demands.invalid_status_codes)
+    yield from headers.check(_written(demands, "fail_if_header_matches", "fail_if_header_not_matches"))
+    yield from body.check(
+        _written(demands, "fail_if_body_matches_regexp", "fail_if_body_not_matches_regexp"),
+        _written(demands, "fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel"),
+        _written(demands, "fail_if_body_json_not_matches"),
+    )
     if demands.fail_if_ssl and demands.fail_if_not_ssl:
         yield "fail_if_ssl", "fail_if_ssl and fail_if_not_ssl together can never be met"
+    if demands.fail_if_ssl and demands.fail_if_certificate_expires_within:
+        yield "fail_if_certificate_expires_within", "without TLS, which fail_if_ssl demands, there is no certificate"
     for version in demands.valid_http_versions:
         if version not in _VERSIONS.values():
             yield "valid_http_versions", f'expected one of {", ".join(_VERSIONS.values())}, got "{version}"'
-    for index, status in enumerate(demands.valid_status_codes):
-        if not 100 <= status <= 599:
-            yield f"valid_status_codes[{index}]", f"expected a status code of 100 to 599, got {status}"
 
 
-def _bad_patterns(demands: Demands) -> Iterable[tuple[str, str]]:
-    bodies = {
-        "fail_if_body_matches_regexp": demands.fail_if_body_matches_regexp,
-        "fail_if_body_not_matches_regexp": demands.fail_if_body_not_matches_regexp,
-    }
-    headers = {
-        "fail_if_header_matches": demands.fail_if_header_matches,
-        "fail_if_header_not_matches": demands.fail_if_header_not_matches,
-    }
-    patterns = {f"{field}[{i}]": text for field, texts in bodies.items() for i, text in enumerate(texts)}
-    patterns |= {
-        f"{field}[{i}].regexp": rule.regexp for field, rules in headers.items() for i, rule in enumerate(rules)
-    }
-    for path, text in patterns.items():
-        message = problem(text)
-        if message:
-            yield path, message
+def _written(demands: Demands, *fields: str) -> dict[str, Any]:
+    return {field: getattr(demands, field) for field in fields}
 
 
 def prepare(demands: Demands) -> Prepared:
     """All that can be known before the run."""
     decode = "" if demands.compression == "identity" else demands.compression
-    header_rules = (
-        *((rule, compile_pattern(rule.regexp), False) for rule in demands.fail_if_header_matches),
-        *((rule, compile_pattern(rule.regexp), True) for rule in demands.fail_if_header_not_matches),
+    header_rules = headers.prepare(
+        demands.fail_if_header_matches, demands.fail_if_header_not_matches, demands.fail_if_header_not_equals
     )
-    body_rules = (
-        *((text, compile_pattern(text), False) for text in demands.fail_if_body_matches_regexp),
-        *((text, compile_pattern(text), True) for text in demands.fail_if_body_not_matches_regexp),
+    body_rules = body.prepare(
+        matching=demands.fail_if_body_matches_regexp,
+        lacking=demands.fail_if_body_not_matches_regexp,
+        matching_cel=demands.fail_if_body_json_matches_cel,
+        lacking_cel=demands.fail_if_body_json_not_matches_cel,
+        values=demands.fail_if_body_json_not_matches,
     )
     return Prepared(
         lenient=_is_lenient(demands),
@@ -117,10 +121,12 @@ def prepare(demands: Demands) -> Prepared:
         keep_headers=bool(header_rules or decode),
         keep_body_bytes=_MATCHED_BYTES if body_rules else FIRST_BYTES,
         body_limit_bytes=demands.body_size_limit or (_UNPACKED_BYTES if decode else 0.0),
-        statuses=frozenset(demands.valid_status_codes),
+        statuses=(statuses.parse(demands.valid_status_codes) or _FINE) - statuses.parse(demands.invalid_status_codes),
         versions=tuple(demands.valid_http_versions),
         plain_only=demands.fail_if_ssl,
         tls_only=demands.fail_if_not_ssl,
+        youngest_expiry_s=demands.fail_if_certificate_expires_within,
+        oldest_change_s=demands.fail_if_last_modified_older_than,
         header_rules=header_rules,
         body_rules=body_rules,
     )
@@ -142,26 +148,33 @@ def as_asked(prepared: Prepared, response: Response | None) -> Response | None:
 
 
 async def judge(prepared: Prepared, response: Response, trace: Trace, *, tls: bool) -> Failure | None:
-    """The first demand that a whole answer does not meet; patterns last, since they may take a while.
+    """The first demand that a whole answer does not meet; those on its body last, since they may take a while.
 
-    `tls` says whether the answer came over TLS. Whether a pattern was to blame is written among the facts.
+    `tls` says whether the answer came over TLS. What a pattern or a condition is to blame for, and the numbers found
+    in the body, are written among the facts.
     """
     if prepared.lenient and 200 <= response.status < 300:
         return None
+    if prepared.body_rules.conditions:
+        trace.facts["probe_failed_due_to_cel"] = 0.0  # until one says otherwise
     found = (
         _wrong_status(prepared, response)
         or _wrong_version(prepared, response)
         or _wrong_transport(prepared, tls=tls)
         or _wrong_encoding(prepared, response)
+        or _expiring(prepared, trace, tls=tls)
+        or _stale(prepared, response, trace)
         or _body_cut(prepared, response)
+        or _wrong_header(prepared, response, trace)
     )
-    if found is None:
-        found = _wrong_header(prepared, response) or await _wrong_body(prepared, response)
-        trace.facts["probe_failed_due_to_regex"] = 0.0 if found is None else 1.0
+    if found is None and prepared.body_rules:
+        verdict = await body.judge(prepared.body_rules, response.body)
+        trace.facts.update(verdict.facts)
+        found = (verdict.reason, "transfer", verdict.message) if verdict.reason else None
     if found is None:
         return None
     reason, phase, message = found
-    return Failure(reason=reason, phase=phase, message=message, evidence=_evidence(response))
+    return Failure(reason=reason, phase=phase, message=message, evidence=_evidence(response, trace, reason))
 
 
 _Found = tuple[Reason, Phase, str] | None
@@ -169,9 +182,9 @@ _Found = tuple[Reason, Phase, str] | None
 
 def _wrong_status(prepared: Prepared, response: Response) -> _Found:
     status = response.status
-    if status in prepared.statuses if prepared.statuses else 200 <= status < 300:
+    if status in prepared.statuses:
         return None
-    expected = ", ".join(map(str, sorted(prepared.statuses))) or "2xx"
+    expected = "2xx" if prepared.statuses == _FINE else statuses.shown(prepared.statuses) or "none"
     return "status", "processing", f"status {status}, expected {expected}"
 
 
@@ -201,22 +214,42 @@ def _encoding(response: Response) -> str:
     return next((value.lower() for name, value in response.headers if name == "content-encoding"), "")
 
 
-def _wrong_header(prepared: Prepared, response: Response) -> _Found:
-    for rule, pattern, must_match in prepared.header_rules:
-        values = [value for name, value in response.headers if name == rule.header.lower()]
-        if not values:
-            if rule.allow_missing:
-                continue
-            return "header", "processing", f"no header {rule.header}"
-        matched = any(pattern.search(value) for value in values)
-        if matched != must_match:
-            verb = "does not match" if must_match else "matches"
-            return (
-                "header",
-                "processing",
-                f"header {rule.header} {verb} {quoted_or_masked(rule.regexp)}: {quoted(values[0])}",
-            )
-    return None
+def _expiring(prepared: Prepared, trace: Trace, *, tls: bool) -> _Found:
+    """Of the chain that the server sent, the certificate that ends first."""
+    limit_s = prepared.youngest_expiry_s
+    if not limit_s:
+        return None
+    expiry = trace.facts.get(_EXPIRY) if tls else None
+    if expiry is None:
+        return "tls_handshake", "tls", "the final response came with no certificate that could be read"
+    left_s = expiry - trace.clock.wall()
+    if left_s >= limit_s:
+        return None
+    left = f"in {format_duration(left_s, brief=True)}" if left_s > 0 else "already"
+    return "tls_expired", "tls", f"certificate expires {left}, expected {format_duration(limit_s)} at least"
+
+
+_EXPIRY = "probe_ssl_earliest_cert_expiry"
+
+
+def _stale(prepared: Prepared, response: Response, trace: Trace) -> _Found:
+    if not prepared.oldest_change_s:
+        return None
+    if response.last_modified < 0:
+        return "header", "processing", "no header Last-Modified"
+    age_s = trace.clock.wall() - response.last_modified
+    if age_s < prepared.oldest_change_s:
+        return None
+    limit = format_duration(prepared.oldest_change_s)
+    return "header", "processing", f"last modified {format_duration(age_s, brief=True)} ago, expected less than {limit}"
+
+
+def _wrong_header(prepared: Prepared, response: Response, trace: Trace) -> _Found:
+    message = headers.unmet(prepared.header_rules, response.headers)
+    if message:
+        trace.facts["probe_failed_due_to_regex"] = 1.0
+    message = message or headers.unequal(prepared.header_rules, response.headers)
+    return ("header", "processing", message) if message else None
 
 
 def _body_cut(prepared: Prepared, response: Response) -> _Found:
@@ -224,22 +257,11 @@ def _body_cut(prepared: Prepared, response: Response) -> _Found:
     if not prepared.body_rules or response.body_bytes <= len(response.body):
         return None
     kept = format_bytes(len(response.body))
-    return "too_large", "transfer", f"body is longer than the {kept} that regular expressions are matched against"
+    return "too_large", "transfer", f"body is longer than the {kept} that demands on it are held against"
 
 
-async def _wrong_body(prepared: Prepared, response: Response) -> _Found:
-    if len(response.body) > _MATCHED_IN_LOOP_BYTES and prepared.body_rules:
-        return await asyncio.to_thread(_match_body, prepared, response.body)
-    return _match_body(prepared, response.body)
-
-
-def _match_body(prepared: Prepared, body: bytes) -> _Found:
-    for text, pattern, must_match in prepared.body_rules:
-        if (pattern.search(body) is not None) != must_match:
-            verb = "does not match" if must_match else "matches"
-            return "body", "transfer", f"body {verb} {quoted_or_masked(text)}"
-    return None
-
-
-def _evidence(response: Response) -> dict[str, str]:
-    return {"status": str(response.status), "body": response.body[:FIRST_BYTES].decode("utf-8", "replace")}
+def _evidence(response: Response, trace: Trace, reason: Reason) -> dict[str, str]:
+    evidence = {"status": str(response.status), "body": response.body[:FIRST_BYTES].decode("utf-8", "replace")}
+    if reason == "tls_expired":
+        evidence["not_after"] = iso(trace.facts[_EXPIRY])
+    return evidence

@@ -7,7 +7,6 @@ from typing import Literal
 
 import msgspec
 
-from perfmon import threshold
 from perfmon.model import Failure, Target, fact_key
 from perfmon.network import tls
 from perfmon.network.address import objection, parse_name, parse_service
@@ -16,7 +15,7 @@ from perfmon.network.tls import TlsConfig
 from perfmon.network.wire import Conversation, converse
 from perfmon.patterns import compile_pattern, problem
 from perfmon.secret import cut_out
-from perfmon.threshold import Threshold
+from perfmon.threshold import Threshold, comparison
 from perfmon.trace import Trace
 from perfmon.units import quoted
 
@@ -80,7 +79,7 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @classmethod
     def of(cls, config: DatabaseConfig) -> "Demands":
         """The demands of a config that `check` has let pass."""
-        return cls(config=config, value=_comparison(config.expect_value), rows=_comparison(config.expect_rows))
+        return cls(config=config, value=comparison(config.expect_value), rows=comparison(config.expect_rows))
 
 
 # ---------------------------------------------------------------- what config.py asks
@@ -97,7 +96,7 @@ def check(config: DatabaseConfig) -> Iterable[tuple[str, str]]:
         yield "expect_regexp", message
     for field in ("expect_value", "expect_rows"):
         try:
-            _comparison(getattr(config, field))
+            comparison(getattr(config, field))
         except ValueError as error:
             yield field, str(error)
     for field in ("expect", "expect_regexp", "expect_value", "expect_rows"):
@@ -108,22 +107,6 @@ def check(config: DatabaseConfig) -> Iterable[tuple[str, str]]:
 def check_target(address: str, config: DatabaseConfig, default_port: int) -> str | None:
     """Why an address cannot be probed."""
     return objection(lambda text: way_to(Target(probe="", address=text), config, default_port), address)
-
-
-def _comparison(text: str) -> Threshold | None:
-    """`< 30s`, `>= 1`: a threshold's operator and limit, and nothing else of it. None for none."""
-    if not text:
-        return None
-    expected = f"expected an operator and a number such as < 30 or >= 1, got {quoted(text)}"
-    try:
-        parsed = threshold.parse(text)
-    except ValueError:
-        raise ValueError(expected) from None
-    limit = parsed.limits[0]
-    bare = parsed.aggregation == "last" and len(parsed.limits) == 1 and not (limit.level or limit.factor)
-    if not bare or parsed.for_s is not None or parsed.within_s:
-        raise ValueError(expected)
-    return parsed
 
 
 # ---------------------------------------------------------------- a run

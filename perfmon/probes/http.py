@@ -39,6 +39,7 @@ class Config(Demands, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 FAMILIES = (
+    *demands.FAMILIES,
     Family(
         "probe_http_duration_seconds",
         "gauge",
