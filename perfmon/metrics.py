@@ -166,7 +166,26 @@ SELF_FAMILIES = (
     ),
     Family("perfmon_notifications_queued", "gauge", "Notifications waiting to be sent.", ("receiver",)),
     Family("perfmon_store_errors_total", "counter", "Writes to the state file that failed."),
+    Family("blackbox_module_unknown_total", "counter", "Requests to /probe for a module that does not exist."),
     Family("perfmon_store_lost_total", "counter", "Records dropped because the state file could not take them."),
 )
 
-FAMILIES = PROBE_FAMILIES + SAMPLER_FAMILIES + SELF_FAMILIES
+# What dashboards and alerts of blackbox_exporter look at; only where a file of its is used.
+BLACKBOX_FAMILIES = (
+    Family(
+        "blackbox_exporter_build_info",
+        "gauge",
+        "Version of perfmon, where blackbox_exporter has its own.",
+        ("version",),
+    ),
+    Family("blackbox_exporter_config_last_reload_successful", "gauge", "Blackbox exporter config loaded successfully."),
+    Family(
+        "blackbox_exporter_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "Timestamp of the last successful configuration reload.",
+        (),
+        "seconds",
+    ),
+)
+
+FAMILIES = PROBE_FAMILIES + SAMPLER_FAMILIES + SELF_FAMILIES + BLACKBOX_FAMILIES

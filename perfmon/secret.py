@@ -87,7 +87,7 @@ def without(secrets: Sequence[str], told: Told) -> Told:
 class References(msgspec.Struct):
     """Resolves references, and remembers what they stood for so that messages can be cleaned of it."""
 
-    env: Mapping[str, str]
+    env: Mapping[str, str] | None  # None where `${...}` is a plain text
     seen: set[str] = msgspec.field(default_factory=set)
 
     def resolve(self, text: str, folder: Path, *, public: bool = False) -> str:
@@ -96,7 +96,7 @@ class References(msgspec.Struct):
         `$${env:X}` is a literal `${env:X}`; a relative path counts from `folder`. Raises ValueError with a sentence
         that holds no secret.
         """
-        if "${" not in text:
+        if self.env is None or "${" not in text:
             return text
         values = {match[0]: self._value(match, folder) for match in _references(text)}
         resolved = _REFERENCE.sub(lambda match: match[0][1:] if match["escape"] else values[match[0]], text)
@@ -104,6 +104,11 @@ class References(msgspec.Struct):
             return resolved
         self.seen |= {value for value in values.values() if value}
         return Secret(resolved, filter(None, values.values()))
+
+    def hide(self, text: str) -> "Secret":
+        """A secret that stands in the file itself."""
+        self.seen |= {text} - {""}
+        return Secret(text)
 
     def mask(self, message: str) -> str:
         """The message with everything that a reference stood for cut out, also where only its beginning is quoted."""
@@ -118,7 +123,7 @@ class References(msgspec.Struct):
         return self._variable(name) if kind == "env" else _content(folder / name)
 
     def _variable(self, name: str) -> str:
-        if name not in self.env:
+        if self.env is None or name not in self.env:
             raise ValueError(f"the environment variable {quoted(name)} is not set")
         return self.env[name]
 

@@ -13,8 +13,9 @@ __all__ = ["command"]
 
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--blackbox", metavar="FILE", help="A blackbox.yml to check, alone or beside the files.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a file, for editors, and check nothing.")
-def command(files: tuple[str, ...], *, schema: bool) -> None:
+def command(files: tuple[str, ...], blackbox: str | None, *, schema: bool) -> None:
     """Check configuration files, and say all that is wrong with them.
 
     Several files make one configuration, as they do for `perfmon serve`. Every mistake is named with its file, line
@@ -24,18 +25,24 @@ def command(files: tuple[str, ...], *, schema: bool) -> None:
     Examples:
       perfmon check perfmon.yml
       perfmon check perfmon.yml targets.yml
+      perfmon check --blackbox blackbox.yml
       perfmon check --schema > perfmon.schema.json
     """
     if schema:
         click.echo(json.dumps(config.schema(), indent=2))
-    elif files:
-        click.echo(f"{', '.join(files)}: fine: {_summary(config.load(files))}")
+    elif files or blackbox:
+        read = config.load(files, blackbox=blackbox)
+        for warning in read.blackbox.warnings if read.blackbox else ():
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{', '.join([*files, *filter(None, [blackbox])])}: fine: {_summary(read)}")
     else:
         raise UsageError("expected a FILE to check, or --schema")
 
 
 def _summary(read: Config) -> str:
-    """`3 probes (12 targets), 2 samplers, 5 rules, 1 receiver`."""
+    """`3 probes (12 targets), 2 samplers, 5 rules, 1 receiver`; of a blackbox.yml alone, `12 modules`."""
+    if read.blackbox is not None and not (read.checks or read.samplers):
+        return _count(len(read.modules), "module")
     probes = len({check.target.probe for check in read.checks})
     counts = [
         f"{_count(probes, 'probe')} ({_count(len(read.checks), 'target')})",

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from perfmon import kinds
+from perfmon.config import blackbox as blackbox_file
 from perfmon.config import yaml_places
 from perfmon.config.convert import WRONG, Reading, key_path
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
-from perfmon.config.parts import BUILT_IN, checks_of, modules_of, receivers_of, rules_of, samplers_of
-from perfmon.config.sections import Place, items, members, settings, single
+from perfmon.config.parts import BUILT_IN, Timed, checks_of, modules_of, receivers_of, rules_of, samplers_of
+from perfmon.config.sections import Place, items, members, seen_from, settings, single
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.errors import ConfigError, Problem
@@ -27,7 +28,7 @@ from perfmon.model import Check, Module, Receiver, Rule, Sampler
 from perfmon.selection import Selectable
 from perfmon.units import quoted
 
-__all__ = ["Config", "Limits", "Log", "Network", "State", "Web", "from_urls", "load", "schema"]
+__all__ = ["Blackbox", "Config", "Limits", "Log", "Network", "State", "Web", "from_urls", "load", "schema"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -37,6 +38,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
 
     listen: tuple[str, ...]  # "HOST:PORT", "[IPV6]:PORT" or ":PORT"
     probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe
+    timeout_offset_s: float = 0.5  # of the scraper's time, what /probe keeps back
     external_url: str = ""  # where people reach the page; "" = the first of `listen`
 
 
@@ -61,10 +63,17 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     format: Literal["console", "json"]
 
 
+class Blackbox(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of blackbox_exporter's."""
+
+    file: str
+    warnings: tuple[str, ...] = ()  # what it takes, too, and what will not do what its author thought
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a user can set. Two readings of the same files are equal."""
 
-    modules: Mapping[str, Module]  # by name, those that exist without being written included
+    modules: Mapping[str, Module]  # by name; those that exist without being written only where there is no `blackbox`
     checks: tuple[Check, ...]  # one for each target of each probe
     samplers: tuple[Sampler, ...]
     rules: tuple[Rule, ...]
@@ -73,16 +82,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     limits: Limits
     log: Log
+    blackbox: Blackbox | None = None
 
 
-def load(paths: Sequence[str | Path], *, env: Mapping[str, str] = os.environ) -> Config:
-    """Read files that make one configuration together. Raises ConfigError with all mistakes of all files."""
+def load(
+    paths: Sequence[str | Path], *, blackbox: str | Path | None = None, env: Mapping[str, str] = os.environ
+) -> Config:
+    """Read files that make one configuration together. Raises ConfigError with all mistakes of all files.
+
+    `blackbox` is a file of blackbox_exporter's whose modules stand beside the others; alone, nothing is watched and
+    no state is kept.
+    """
     reading = Reading(env)
     roots = [_parse(_content(str(path), reading), str(path), reading) for path in paths]
-    return _assembled([root for root in roots if root is not None], reading)
+    if not paths:
+        roots.append(_parse(_STATELESS, BUILT_IN, reading))
+    return _assembled([root for root in roots if root is not None], reading, _foreign(blackbox, reading))
 
 
-def from_urls(urls: Sequence[str]) -> Config:
+def from_urls(urls: Sequence[str], *, blackbox: str | Path | None = None) -> Config:
     """What `perfmon serve URL...` watches: the URLs (or host:port), this machine, and perfmon itself.
 
     Raises ConfigError with all addresses that cannot be probed.
@@ -91,10 +109,14 @@ def from_urls(urls: Sequence[str]) -> Config:
     root = _parse(msgspec.json.encode(_document(urls)), _COMMAND_LINE, reading)
     assert root is not None, "our own document is never empty"
     try:
-        return _assembled([root], reading)
+        return _assembled([root], reading, _foreign(blackbox, reading))
     except ConfigError as error:
         # Lines and paths of a file that nobody wrote help nobody; the messages name the address.
-        raise ConfigError([Problem(_COMMAND_LINE, 0, "", problem.message) for problem in error.problems]) from None
+        raise ConfigError([_without_place(problem) for problem in error.problems]) from None
+
+
+def _without_place(problem: Problem) -> Problem:
+    return Problem(_COMMAND_LINE, 0, "", problem.message) if problem.file == _COMMAND_LINE else problem
 
 
 def schema() -> dict[str, Any]:
@@ -107,6 +129,8 @@ def schema() -> dict[str, Any]:
 # ---------------------------------------------------------------- built in
 
 _COMMAND_LINE = "command line"
+
+_STATELESS = b'state: {path: ""}'
 
 _MODULES = b"""
 modules:
@@ -183,11 +207,45 @@ def _parse(data: bytes, path: str, reading: Reading) -> MappingNode | None:
 # ---------------------------------------------------------------- assembly
 
 
-def _assembled(roots: Sequence[MappingNode], reading: Reading) -> Config:
+class _Foreign(msgspec.Struct, frozen=True):
+    """The modules of a blackbox.yml, each its key and a Module or WRONG."""
+
+    modules: Mapping[str, tuple[Scalar, Any]] = {}
+    blackbox: Blackbox | None = None
+
+
+def _foreign(file: str | Path | None, reading: Reading) -> _Foreign:
+    if file is None:
+        return _Foreign()
+    plain = blackbox_file.plain_reading()
+    root = _parse(_content(str(file), plain), str(file), plain)
+    modules, warnings = blackbox_file.read_modules(root, plain) if root is not None else ({}, ())
+    reading.problems += plain.problems
+    return _Foreign(modules, Blackbox(file=str(file), warnings=warnings))
+
+
+def _with_foreign(
+    modules: dict[str, Any], written: Sequence[tuple[Scalar, Place]], foreign: _Foreign
+) -> dict[str, Any]:
+    """All modules that checks may name. A name that two files give is a mistake; one that is built in gives way."""
+    for key, place in written:
+        if key.text in foreign.modules:
+            other, _ = foreign.modules[key.text]
+            place.problem("", f"{quoted(key.text)} is taken by a module in {seen_from(key, other)}")
+    timed = {
+        name: WRONG if module is WRONG else Timed(module, wished=module.timeout_s > 0)
+        for name, (_, module) in foreign.modules.items()
+    }
+    return modules | timed
+
+
+def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign | None = None) -> Config:
     """All parts of all files; each is read even when another is wrong."""
+    foreign = foreign or _Foreign()
     for root in roots:
         _check_sections(root, reading)
-    modules = modules_of([*_built_in(reading), *members(roots, "modules", reading)], reading)
+    written = members(roots, "modules", reading)
+    modules = _with_foreign(modules_of([*_built_in(reading), *written], reading), written, foreign)
     watched: list[Selectable] = []
     parts: dict[str, Any] = {
         "checks": checks_of(items(roots, "probes", reading), modules, watched),
@@ -202,8 +260,11 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading) -> Config:
     if reading.problems:
         # What stands behind an alias is read at each of its uses, and is wrong once.
         raise ConfigError(tuple(dict.fromkeys(reading.problems)))
+    named = {key.text for key, _ in written} | foreign.modules.keys()
     return Config(
-        modules={name: timed.module for name, timed in modules.items()},
+        # To blackbox_exporter a module is unknown when its file does not name it.
+        modules={name: timed.module for name, timed in modules.items() if foreign.blackbox is None or name in named},
+        blackbox=foreign.blackbox,
         **{name: tuple(part) for name, part in parts.items()},
         web=Web(**web),
         state=State(**state),
@@ -231,7 +292,12 @@ def _web(place: Place) -> dict[str, Any]:
     url = values["external_url"]
     if url is not WRONG and url and not _is_page(url):
         place.problem("external_url", f"expected a URL such as https://perfmon.example/, got {quoted(url)}")
-    return {"listen": tuple(listen), "probe_allow": tuple(networks), "external_url": url}
+    return {
+        "listen": tuple(listen),
+        "probe_allow": tuple(networks),
+        "external_url": url,
+        "timeout_offset_s": values["timeout_offset"],
+    }
 
 
 def _is_page(url: str) -> bool:

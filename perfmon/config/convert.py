@@ -32,8 +32,13 @@ WRONG: Any = type("Wrong", (), {"__repr__": lambda _self: "WRONG"})()
 class Reading:
     """One reading of the configuration: turns nodes into values, and gathers what is wrong with them."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str] | None, *, secrets: re.Pattern[str] | None = None) -> None:
+        """`env` is where `${env:NAME}` leads; None for a file of another program, in which that is a plain text.
+
+        Such a file holds its secrets as they are: in settings whose path has what `secrets` looks for.
+        """
         self.problems: list[Problem] = []
+        self._secrets = secrets
         self.references = References(env)
 
     def problem(self, node: Node, path: str, message: str) -> None:
@@ -177,6 +182,9 @@ class Reading:
             here = key_path(path, key)
             name = self._value(entry.key, info.key_type, here)
             value = self._value(entry.value, info.value_type, here)
+            name = (
+                str(name) if self._secrets is not None and name is not WRONG else name
+            )  # of `X-Token: abc` only the latter is a secret
             values[name] = WRONG if name is WRONG else value
         return WRONG if _any_wrong(values.values()) else values
 
@@ -244,6 +252,8 @@ class Reading:
     # ------------------------------------------------------------ words
 
     def _resolved(self, node: Scalar, path: str, *, public: bool = False) -> Any:
+        if self._secrets is not None and self._secrets.search(path):
+            return self.references.hide(node.text)
         try:
             return self.references.resolve(node.text, Path(node.file).parent, public=public)
         except ValueError as error:
@@ -297,7 +307,7 @@ _UNITS = {
     "ratio": _Unit(units.parse_ratio, units.format_ratio, "a share such as 5% or 0.05"),
 }
 
-_TRUTHS = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
+_TRUTHS = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(("false", "no", "off", "n"), False)
 
 _LIMITS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
     ("ge", "at least", lambda value, limit: value >= limit),

@@ -190,6 +190,9 @@ class WebSection(Section, frozen=True, kw_only=True):
         tuple[PublicText, ...],
         _says("Networks that may call `/probe`, which probes whatever it is asked to. This machine always may."),
     ] = ()
+    timeout_offset: Annotated[
+        Wait, _says("What `/probe` keeps back of the time that the scraper gives, for the answer's way.")
+    ] = 0.5
     external_url: Annotated[
         PublicText, _says("Where people reach the page, for links in alerts; the first of `listen` when not given.")
     ] = ""

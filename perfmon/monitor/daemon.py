@@ -75,7 +75,7 @@ class Daemon:
         self.clock = clock
         self.network = network
         self.config = config
-        self.instruments = Instruments()
+        self.instruments = Instruments(blackbox=config.blackbox is not None)
         self.series = Series(clock)
         self.exposition = Exposition(clock, config.limits.series, self.instruments)
         limits = config.limits
@@ -187,6 +187,11 @@ class Daemon:
                 config = await asyncio.to_thread(self._source)
                 if not self.watching:  # the end has begun meanwhile, and the parts belong to `_end`
                     return self._not_taken(["perfmon is stopping"])
+                if config == self.config:  # its plans and windows stay as they are
+                    self._note_reload(success=True)
+                    self._say_what_waits_for_a_restart()
+                    _log.info("config is unchanged")
+                    return []
                 self._apply(config)
             except PerfmonError as error:
                 return self._not_taken(str(error).splitlines())
@@ -266,9 +271,14 @@ class Daemon:
                 _log.warning("takes effect at the next start", setting=setting)
 
     def _note_reload(self, *, success: bool) -> None:
-        self.instruments.reload_successful.set(success)
+        own = self.instruments
+        own.reload_successful.set(success)
+        own.blackbox_reload_successful.set(success)
         if success:
-            self.instruments.reload_success_timestamp.set(self.clock.wall())
+            own.reload_success_timestamp.set(self.clock.wall())
+            own.blackbox_reload_success_timestamp.set(self.clock.wall())
+            for warning in self.config.blackbox.warnings if self.config.blackbox else ():
+                _log.warning("taken from the modules of blackbox_exporter, but", problem=warning)
 
     def _size(self) -> dict[str, int]:
         return {

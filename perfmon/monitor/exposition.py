@@ -221,7 +221,7 @@ def render_probe(measurement: Measurement, timeout_s: float, families: Mapping[s
         "probe_timeout_seconds": timeout_s,
     }
     page: list[str] = []
-    for name, keys in groupby(sorted(facts, key=family_name), family_name):
+    for name, keys in groupby(sorted(facts, key=lambda key: (family_name(key), key)), family_name):
         if name not in known:
             _log.error("series not exported", family=name, why="not in the catalogue")
             continue

@@ -4,25 +4,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
+from msgspec.structs import replace
 
-from perfmon import measure
+from perfmon import kinds, measure
 from perfmon.clock import Clock, to_wall
 from perfmon.config import Config
-from perfmon.explanation import Explanation
+from perfmon.errors import UsageError
 from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
 from perfmon.monitor import explain, status
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.notify import Notifier
+from perfmon.monitor.requested import Requested, Run
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import Series
 from perfmon.monitor.server import Answer
 from perfmon.monitor.textformat import TEXT
 from perfmon.network import Network
+from perfmon.network.address import shown
 
 __all__ = ["Face", "Parts"]
+
+_log = structlog.get_logger(__name__)
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +53,17 @@ class Face:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._requested = Requested()
 
     @property
     def probe_allow(self) -> Sequence[AllowedNetwork]:
         """Networks whose clients may use `/probe`."""
         return self._parts.config().web.probe_allow
+
+    @property
+    def timeout_offset_s(self) -> float:
+        """What `/probe` keeps back of the scraper's time."""
+        return self._parts.config().web.timeout_offset_s
 
     async def targets(self, minutes: int) -> dict[str, Any]:
         """The answer of `/api/v1/targets`."""
@@ -71,8 +83,16 @@ class Face:
         return (True, "Ready") if self._parts.watching() else (False, "not watching")
 
     def module(self, name: str) -> Module | None:
-        """The module of that name."""
-        return self._parts.config().modules.get(name)
+        """The module of that name; that there is none is counted."""
+        module = self._parts.config().modules.get(name)
+        if module is None:
+            self._parts.instruments.module_unknown.inc()
+            _log.debug("unknown module", module=name[:100])
+        return module
+
+    def modules(self) -> str:
+        """All modules that `/probe` knows, as YAML, secrets masked."""
+        return explain.modules_text(self._parts.config().modules.values())
 
     async def scrape(self, accept: str, accept_encoding: str) -> Answer:
         """The metrics page."""
@@ -80,14 +100,41 @@ class Face:
         return await self._parts.exposition.scrape(accept, accept_encoding)
 
     async def probe(self, target: Target, module: Module, *, timeout_s: float, debug: bool) -> Answer:
-        """One run of a probe on request; nothing of it is kept."""
-        measurement = await self._measure(target, module, timeout_s=timeout_s, debug=debug)
-        page = render_probe(measurement, timeout_s)
+        """One run of a probe on request, kept for `run` among the latest."""
+        module, target = _with_hostname(module, target)
+        # What a run has to say costs half as much again as the run, so it is heard only while the target fails.
+        before = self._requested.newest(target.address, module.name)
+        heard = debug or (before is not None and not before.measurement.success)
+        measurement = await self._measure(target, module, timeout_s=timeout_s, debug=heard)
+        at = to_wall(self._parts.clock, measurement.at)
+        self._requested.add(measurement, module, at=at, timeout_s=timeout_s)
+        _tell(measurement)
         if debug:
-            explained = self._explained(measurement, module, timeout_s, page)
-            page = explain.text(measurement, module, page, explained).encode()
-            return page, {"Content-Type": "text/plain; charset=utf-8"}
-        return page, {"Content-Type": TEXT.content_type}
+            return _text(measurement, module, at=at, timeout_s=timeout_s).encode(), {
+                "Content-Type": "text/plain; charset=utf-8"
+            }
+        return render_probe(measurement, timeout_s), {"Content-Type": TEXT.content_type}
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs of `probe` that are still known, the newest first."""
+        return [
+            {
+                "id": run.id,
+                "at": run.at,
+                "module": run.module.name,
+                "target": run.measurement.target.address,
+                "success": run.measurement.success,
+            }
+            for run in self._requested
+        ]
+
+    def run_by_id(self, number: int) -> str | None:
+        """What `probe` with `debug` would have answered in that run; None when it is not known any more."""
+        return _text_of(self._requested.by_id(number))
+
+    def newest_run(self, target: str, module: str) -> str | None:
+        """The same of the newest run of a target; `module` may be ""."""
+        return _text_of(self._requested.newest(target, module))
 
     async def reload(self) -> Sequence[str]:
         """Read the configuration anew; answers with the problems that kept it from being taken."""
@@ -109,10 +156,6 @@ class Face:
             on_defect=parts.defect,
         )
 
-    def _explained(self, measurement: Measurement, module: Module, timeout_s: float, page: bytes) -> Explanation:
-        at = to_wall(self._parts.clock, measurement.at)
-        return make_explanation(measurement, module, at=at, timeout_s=timeout_s, metrics=page.decode().splitlines())
-
     def _refresh(self) -> None:
         """Bring the instruments up to date that others count."""
         instruments, rules = self._parts.instruments, self._parts.rules
@@ -125,3 +168,47 @@ class Face:
         for rule, count in rules.evaluations.items():
             instruments.rule_evaluations.labels(rule).inc(count)
         rules.evaluations.clear()
+
+
+def _text_of(run: Run | None) -> str | None:
+    return None if run is None else _text(run.measurement, run.module, at=run.at, timeout_s=run.timeout_s)
+
+
+def _text(measurement: Measurement, module: Module, *, at: float, timeout_s: float) -> str:
+    page = render_probe(measurement, timeout_s)
+    metrics = page.decode().splitlines()
+    return explain.text(
+        measurement, module, page, make_explanation(measurement, module, at=at, timeout_s=timeout_s, metrics=metrics)
+    )
+
+
+def _with_hostname(module: Module, target: Target) -> tuple[Module, Target]:
+    """What `hostname` means to a kind beside Host header and TLS server name. UsageError when it cannot be that."""
+    hostname = target.hostname
+    if not hostname:
+        return module, target
+    if module.kind == "http":
+        for name, value in module.config.headers.items():
+            if name.lower() == "host" and value != hostname:
+                both = f"in module configuration ({value}) and with URL-parameter 'hostname' ({hostname})"
+                raise UsageError(f"host header defined both {both}")
+    if module.kind == "dns":
+        asked = replace(module, config=replace(module.config, query_name=hostname))
+        for below, message in kinds.load("probes", "dns").check(asked.config):
+            raise UsageError(f"URL-parameter 'hostname': {below}: {message}")
+        return asked, target
+    return module, target
+
+
+def _tell(measurement: Measurement) -> None:
+    """One line a run is for those who look for something: Prometheus knows how each ended."""
+    failure = measurement.failure
+    said = {} if failure is None else {"reason": failure.reason, "phase": failure.phase, "message": failure.message}
+    _log.debug(
+        "probe on request",
+        module=measurement.module,
+        target=shown(measurement.target.address),
+        success=measurement.success,
+        duration_s=measurement.duration_s,
+        **said,
+    )

@@ -17,12 +17,12 @@ __all__ = ["Network", "client_objection", "host_objection", "own_names", "reader
 Network = IPv4Network | IPv6Network
 
 
-def client_objection(client: str, allow: Sequence[Network]) -> str:
+def client_objection(client: str, allow: Sequence[Network], path: str = "/probe") -> str:
     """Against a client that is neither on this machine nor on the allow-list."""
     address = _address(client)
     if address is not None and (address.is_loopback or any(address in network for network in allow)):
         return ""
-    return f"/probe is refused to {client}: add its network to web.probe_allow"
+    return f"{path} is refused to {client}: add its network to web.probe_allow"
 
 
 def host_objection(request: HTTPConnection, names: frozenset[str]) -> str:

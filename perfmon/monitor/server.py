@@ -8,9 +8,11 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
@@ -41,6 +43,11 @@ class View(Protocol):
         """Networks whose clients may use `/probe`; asked at each request, so that a reload is heeded."""
         ...
 
+    @property
+    def timeout_offset_s(self) -> float:
+        """Seconds of the scraper's time that `/probe` keeps back; asked at each request."""
+        ...
+
     async def targets(self, minutes: int) -> Json:
         """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
         ...
@@ -59,6 +66,22 @@ class View(Protocol):
 
     def module(self, name: str) -> Module | None:
         """The module of that name; None is answered with 400."""
+        ...
+
+    def modules(self) -> str:
+        """All modules, as YAML in which no secret stands."""
+        ...
+
+    def runs(self) -> Sequence[Json]:
+        """The runs that `probe` has made of late, each with its `id`, `module`, `target` and `success`."""
+        ...
+
+    def run_by_id(self, number: int) -> str | None:
+        """One of them in words; None when it is not known."""
+        ...
+
+    def newest_run(self, target: str, module: str) -> str | None:
+        """The newest of a target, under a module unless that is ""; None when there is none."""
         ...
 
     async def scrape(self, accept: str, accept_encoding: str) -> Answer:
@@ -91,6 +114,9 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
         *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
         Route("/metrics", _by_name(_metrics)),
         Route("/probe", _by_name(_probe)),
+        Route("/logs", _by_name(_logs)),
+        Route("/config", _by_name(_config)),
+        Route("/api/v1/runs", _by_name(_runs)),
         Route("/-/healthy", _healthy),
         Route("/-/ready", _ready),
         Route("/-/reload", _by_name(_reload), methods=["POST", "PUT"]),
@@ -132,23 +158,71 @@ async def _metrics(request: Request) -> Response:
 
 async def _probe(request: Request) -> Response:
     view = _view(request)
-    client = request.client.host if request.client else ""
-    _refuse(guard.client_objection(client, view.probe_allow))
-    _refuse(guard.reader_objection(request))
+    _refuse_strangers(request)
     name = _parameter(request, "module") or "http_2xx"
     module = view.module(name)
     if module is None:
         return _words(400, f"Unknown module {json.dumps(name, ensure_ascii=False)}")
+    header = request.headers.get("x-prometheus-scrape-timeout-seconds", "")
     try:
-        timeout_s = probe_timeout(module.timeout_s, request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
+        timeout_s = probe_timeout(module.timeout_s, header, view.timeout_offset_s)
     except ValueError as error:
         return _words(500, f"Failed to parse timeout from Prometheus header: {error}")
     address = _parameter(request, "target")
     if not address:
         return _words(400, "Target parameter is missing")
-    target = Target(probe="", address=address, hostname=_parameter(request, "hostname"))
+    target = Target(probe="", address=_decoded(address), hostname=_parameter(request, "hostname"))
     debug = _parameter(request, "debug") == "true"
     return await _answer_while_connected(request, view.probe(target, module, timeout_s=timeout_s, debug=debug))
+
+
+async def _logs(request: Request) -> Response:
+    """One run of `/probe` in words, as blackbox_exporter answers it."""
+    _refuse_strangers(request)
+    view = _view(request)
+    number, target = _parameter(request, "id"), _decoded(_parameter(request, "target"))
+    known = number.isascii() and number.isdigit() and len(number) < 18
+    if known and target:
+        return _words(400, "Probe id and target can't be defined at the same time")
+    if not known and not target:
+        return _words(400, "Probe id or target must be defined as http query parameters")
+    text = view.newest_run(target, _parameter(request, "module")) if target else view.run_by_id(int(number))
+    if text is None:
+        return _words(404, "Probe target not found" if target else "Probe id not found")
+    return Response(text, media_type="text/plain")
+
+
+async def _config(request: Request) -> Response:
+    _refuse_strangers(request)
+    return Response(_view(request).modules(), media_type="text/plain")
+
+
+async def _runs(request: Request) -> Response:
+    _refuse_strangers(request)
+    return _json({"runs": _view(request).runs()})
+
+
+def _refuse_strangers(request: Request) -> None:
+    """Who may not have this machine probe something may not read what came of it either."""
+    client = request.client.host if request.client else ""
+    _refuse(guard.client_objection(client, _view(request).probe_allow, request.url.path))
+    _refuse(guard.reader_objection(request))
+
+
+_ENCODED_SCHEME = re.compile(r"(?i)[a-z][a-z0-9+.-]*%3a%2f%2f")
+_AUTHORITY = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?[^/?#]*")
+
+
+def _decoded(target: str) -> str:
+    """A target that was encoded twice on its way (Grafana Alloy does it), decoded once more.
+
+    Only what stands before the path can tell, and no host has a `%3A` in it; a path is left as it is.
+    """
+    if "%" not in target:
+        return target
+    if _ENCODED_SCHEME.match(target):
+        return unquote(target)
+    return _AUTHORITY.sub(lambda found: re.sub("(?i)%3a", ":", found[0]), target, count=1)
 
 
 async def _answer_while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -> Response:

@@ -97,10 +97,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     signatures_end: float | None  # Unix time of the first RRSIG in the answer to expire
 
 
-def build_query(name: str, kind: str, klass: str, *, recursion: bool, dnssec: bool = False) -> Query:
+def build_query(
+    name: str, kind: str, klass: str, *, recursion: bool, dnssec: bool = False, udp_bytes: int = 0
+) -> Query:
     """The question. ValueError with a sentence for a name, type or class that is none.
 
-    PTR takes a plain address too.
+    PTR takes a plain address too. `udp_bytes` (EDNS0) is the largest answer that may come over UDP, 0 for DNS' own.
     """
     try:
         asked = dns.rdatatype.from_text(kind), dns.rdataclass.from_text(klass)
@@ -116,8 +118,8 @@ def build_query(name: str, kind: str, klass: str, *, recursion: bool, dnssec: bo
         raise ValueError(f"not a name: {error}") from None
     flags = (dns.flags.RD if recursion else 0) | (dns.flags.AD if dnssec else 0)
     message = dns.message.make_query(owner, *asked, flags=dns.flags.Flag(flags), id=0)
-    if dnssec:
-        message.use_edns(edns=0, ednsflags=dns.flags.DO, payload=_QUERY_EDNS_BYTES)
+    if dnssec or udp_bytes:
+        message.use_edns(edns=0, ednsflags=dns.flags.DO if dnssec else 0, payload=udp_bytes or _QUERY_EDNS_BYTES)
     wire = message.to_wire()
     return Query(wire=wire, question=wire[_HEADER_BYTES : _HEADER_BYTES + len(owner.to_wire() or b"") + 4])
 

@@ -51,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ip_protocol_fallback: bool = True  # Whether to use the other kind when there is none of the preferred.
     source_ip_address: str = ""  # Address to send from.
     attempts: int = 1  # How often to ask over UDP before giving up, in equal parts of the time there is.
+    edns0_udp_size: int = 0  # The largest answer to take over UDP, in bytes. 0 for 512, the default of DNS.
     dnssec: bool = False  # Whether to ask for signatures (EDNS0 with DO, AD).
 
     valid_rcodes: list[str] = []  # Response codes that are fine. Without any, NOERROR.
@@ -102,6 +103,8 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     yield from check_source(config.source_ip_address)
     if not 1 <= config.attempts <= _MOST_ATTEMPTS:
         yield "attempts", f"expected 1 to {_MOST_ATTEMPTS}, got {config.attempts}"
+    if config.edns0_udp_size and not 512 <= config.edns0_udp_size <= 65_535:
+        yield "edns0_udp_size", f"expected 512 to 65535, got {config.edns0_udp_size}"
     if config.min_answers < 0:
         yield "min_answers", f"expected 0 or more, got {config.min_answers}"
     for field in ("fail_if_not_authenticated", "fail_if_rrsig_expires_within"):
@@ -179,6 +182,7 @@ def _plan(target: Target, config: Config) -> _Plan | Failure:
             config.query_class,
             recursion=config.recursion_desired,
             dnssec=config.dnssec,
+            udp_bytes=config.edns0_udp_size,
         )
     except ValueError as error:
         return Failure(reason="query", phase="", message=str(error))

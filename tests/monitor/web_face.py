@@ -18,6 +18,7 @@ class FakeView:
 
     def __init__(self):
         self.probe_allow = LOOPBACK
+        self.timeout_offset_s = 0.5
         self.health = (True, "Healthy")
         self.problems = []
         self.probed = []
@@ -48,6 +49,18 @@ class FakeView:
             "http_2xx": Module(name="http_2xx", kind="http", timeout_s=5.0, config=None),
             "slow": Module(name="slow", kind="tcp", timeout_s=20.0, config=None),
         }.get(name)
+
+    def modules(self):
+        return "modules: {}\n"
+
+    def runs(self):
+        return [{"id": 7, "module": "http_2xx", "target": "a", "success": False}]
+
+    def run_by_id(self, number):
+        return "run 7\n" if number == 7 else None
+
+    def newest_run(self, target, module):
+        return f"newest run of a {module}\n" if (target, module) in [("a", ""), ("a", "http_2xx")] else None
 
     async def scrape(self, accept, accept_encoding):
         return f"# {accept} {accept_encoding}\n".encode(), {"Content-Type": "text/plain; version=0.0.4"}

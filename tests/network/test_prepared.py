@@ -73,3 +73,18 @@ def test_a_bad_address_is_a_failure_that_is_made_once():
 
     assert [("unreachable", "", "leads nowhere")] * 2 == [(it.reason, it.phase, it.message) for it in failures]
     assert ["127.0.0.1:80"] == made
+
+
+def test_targets_of_no_check_share_a_few_places_and_the_longest_unused_goes_first():
+    """A client of `/probe` may name ever new ones."""
+    made, config = [], Config()
+    prepared, prepare = Prepared(ManualClock()), counting(made)
+    often = Target(probe="", address="127.0.0.1:1")
+
+    for number in range(2, 5_000):
+        prepared.get(often, config, prepare)
+        prepared.get(Target(probe="", address=f"127.0.0.1:{number}"), config, prepare)
+    prepared.get(SHOP, config, prepare)
+
+    assert 257 == len(prepared)
+    assert 1 == made.count("127.0.0.1:1")

@@ -1,0 +1,344 @@
+"""A blackbox.yml, unchanged: every setting that blackbox_exporter has is honoured, or refused by its name."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from perfmon import config
+from perfmon.errors import ConfigError
+from perfmon.secret import Secret, masked
+
+FIELDS = Path(__file__).parent / "blackbox_fields.txt"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One setting of blackbox_exporter's, and what perfmon makes of it."""
+
+    setting: str  # "tcp.query_response[].expect"
+    value: Any
+    beside: list[Any]  # what must stand beside it, from the innermost mapping outwards
+    outcome: str
+
+    def document(self, *, with_it: bool) -> dict[str, Any]:
+        """A file with the setting, or with only what stands beside it."""
+        kind, *names = self.setting.split(".")
+        if kind == "module":
+            needed = {"prober": "http"} if self.setting != "module.prober" else {}
+            return {"modules": {"m": needed | ({names[0]: self.value} if with_it else {})}}
+        node: Any = dict(self.beside[0])
+        if with_it:
+            node[names[-1]] = self.value
+        outer = iter(self.beside[1:])
+        for name in reversed(names[:-1]):
+            node = {name.removesuffix("[]"): [node] if name.endswith("[]") else node} | next(outer, {})
+        if kind == "dns" and self.setting != "dns.query_name":
+            node = {"query_name": "a"} | node
+        return {"modules": {"m": {"prober": kind, kind: node}}}
+
+
+def rows() -> list[Row]:
+    lines = [line for line in FIELDS.read_text().splitlines() if line and not line.startswith("#")]
+    found = []
+    for setting, value, beside, outcome in (map(str.strip, line.split(" |")) for line in lines):
+        told = "" if beside == "code" else beside
+        parts = [yaml.safe_load(part) or {} for part in told.split(" / ")] if told else [{}]
+        found.append(Row(setting, yaml.safe_load(value), parts, outcome.strip()))
+    return found
+
+
+ROWS = rows()
+
+
+def read(tmp_path, document):
+    path = tmp_path / "blackbox.yml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return config.load([], blackbox=path)
+
+
+def module(tmp_path, document):
+    return read(tmp_path, document).modules["m"]
+
+
+def problems(tmp_path, document):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, document)
+    return [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+
+
+def of(outcome):
+    chosen = [row for row in ROWS if row.outcome == outcome]
+    return pytest.mark.parametrize("row", chosen, ids=[row.setting for row in chosen])
+
+
+def test_each_setting_stands_there_once_with_an_outcome():
+    assert {row.outcome for row in ROWS} <= {"honoured", "refused", "no effect", "learning"}
+    assert len(ROWS) == len({row.setting for row in ROWS}) > 100
+
+
+@of("honoured")
+def test_a_setting_is_honoured_since_leaving_it_out_changes_what_is_read(tmp_path, row):
+    assert module(tmp_path, row.document(with_it=True)) != module_or_mistake(tmp_path, row.document(with_it=False))
+
+
+def module_or_mistake(tmp_path, document):
+    try:
+        return module(tmp_path, document)
+    except ConfigError as error:
+        return str(error)
+
+
+@of("refused")
+def test_a_setting_is_refused_by_its_name_and_with_a_sentence(tmp_path, row):
+    paths, sentences = zip(
+        *(told.split(": ")[1:] for told in problems(tmp_path, row.document(with_it=True))), strict=True
+    )
+
+    # Of what is refused as a whole (`oauth2`) the parts are not looked at.
+    assert any(f"modules.m.{row.setting.replace('[]', '[0]')}".startswith(path) for path in paths)
+    assert not any("unknown" in sentence or len(sentence) < 20 for sentence in sentences)
+
+
+@of("no effect")
+def test_a_setting_that_says_what_is_so_anyway_changes_nothing(tmp_path, row):
+    assert module(tmp_path, row.document(with_it=True)) == module(tmp_path, row.document(with_it=False))
+
+
+@of("learning")
+def test_a_setting_that_comes_later_is_refused_by_name_until_then(tmp_path, row):
+    made = module_or_mistake(tmp_path, row.document(with_it=True))
+
+    assert not isinstance(made, str) or ("modules.m.http" in made and "unknown setting" not in made)
+
+
+def test_a_setting_that_is_off_is_refused_by_nobody(tmp_path):
+    off = {"check_revoked": False, "proxy_url": "", "oauth2": None, "fail_if_body_json_matches_cel": None}
+
+    plain = module(tmp_path, {"modules": {"m": {"prober": "http"}}})
+    assert plain == module(tmp_path, {"modules": {"m": {"prober": "http", "http": off}}})
+
+
+# ---------------------------------------------------------------- how values are written
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("5s", 5), ("1h30m", 5400), ("1m1h", 3660), ("1.5h", 5400), (".5s", 0.5), ("+250ms", 0.25), ("100us", 1e-4), ("0", 0),
+     ("0s", 0), ("-5s", 0), ("1500000000ns", 1.5)],
+)  # fmt: skip
+def test_a_timeout_is_a_duration_of_go(tmp_path, written, seconds):
+    assert seconds == module(tmp_path, f"modules: {{m: {{prober: tcp, timeout: {written}}}}}").timeout_s
+
+
+@pytest.mark.parametrize("written", ["5", "5 s", "1d", "s", "5min", "1h 30m", '""x', "[1s]"])
+def test_what_go_does_not_take_for_a_duration_is_a_mistake(tmp_path, written):
+    assert "blackbox.yml:1: " in problems(tmp_path, f"modules: {{m: {{prober: tcp, timeout: {written}}}}}")[0]
+
+
+def test_a_module_without_a_timeout_leaves_it_to_the_scraper(tmp_path):
+    assert 0 == module(tmp_path, "modules: {m: {prober: tcp}}").timeout_s
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("128B", 128), ("10MB", 10 << 20), ("10MiB", 10 << 20), ("1KB", 1024), ("1.5GB", 3 << 29), ("1MB512KB", 1536 << 10),
+     ("0", 0), ("-1B", 0), ('"2TB"', 2 << 40)],
+)  # fmt: skip
+def test_a_size_counts_in_1024_whatever_its_unit(tmp_path, written, size):
+    assert (
+        size
+        == module(
+            tmp_path, f"modules: {{m: {{prober: http, http: {{body_size_limit: {written}}}}}}}"
+        ).config.body_size_limit
+    )
+
+
+@pytest.mark.parametrize("written", ["10", "10mb", "10 MB", "big", "[1B]"])
+def test_what_is_no_size_is_a_mistake(tmp_path, written):
+    assert (
+        "modules.m.http.body_size_limit: expected a size"
+        in problems(tmp_path, f"modules: {{m: {{prober: http, http: {{body_size_limit: {written}}}}}}}")[0]
+    )
+
+
+def test_a_reference_is_a_plain_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/secret")
+    read_ = module(
+        tmp_path,
+        "modules: {m: {prober: tcp, tcp: {query_response: [{expect: '(.*)', send: 'PONG ${1} ${env:HOME}'}]}}}",
+    )
+
+    assert "PONG ${1} ${env:HOME}" == read_.config.query_response[0].send
+
+
+def test_secrets_stand_in_the_file_and_are_never_shown(tmp_path):
+    read_ = module(
+        tmp_path,
+        """
+modules:
+  m:
+    prober: http
+    http: {basic_auth: {username: user, password: geheim}, headers: {X-Api-Key: geheim}}
+""",
+    )
+
+    assert isinstance(read_.config.basic_auth.password, Secret)
+    assert "geheim" not in repr(read_.config.basic_auth)
+    assert "geheim" not in str(masked(read_.config))
+    assert "geheim" == read_.config.basic_auth.password
+
+
+def test_a_mistake_beside_a_secret_does_not_tell_it(tmp_path):
+    told = problems(tmp_path, 'modules: {m: {prober: http, http: {bearer_token: "gehe\\nim", method: "G ET"}}}')
+
+    assert 2 == len(told)
+    assert not any("gehe" in problem for problem in told)
+
+
+def test_an_empty_text_is_not_set_but_for_a_header(tmp_path):
+    read_ = module(
+        tmp_path,
+        """
+modules:
+  m:
+    prober: http
+    http: {method: "", preferred_ip_protocol: "", headers: {X-Empty: "", X-Null: }, basic_auth: }
+""",
+    )
+
+    assert ("GET", "ip6", {"X-Empty": "", "X-Null": ""}) == (
+        read_.config.method,
+        read_.config.preferred_ip_protocol,
+        read_.config.headers,
+    )
+
+
+def test_truths_of_yaml_1_1_count(tmp_path):
+    assert module(tmp_path, "modules: {m: {prober: tcp, tcp: {tls: y}}}").config.tls
+
+
+def test_a_file_counts_from_the_folder_of_the_modules_and_else_from_where_perfmon_runs(
+    tmp_path, monkeypatch, authority
+):
+    folder, work = tmp_path / "etc", tmp_path / "work"
+    folder.mkdir()
+    work.mkdir()
+    (folder / "beside.pem").write_text("x")
+    (work / "here.pem").write_text("x")
+    monkeypatch.chdir(work)
+
+    def ca_file(name):
+        text = f"modules: {{m: {{prober: tcp, tcp: {{tls_config: {{ca_file: {name}}}}}}}}}"
+        return module(folder, text).config.tls_config.ca_file
+
+    assert str(folder / "beside.pem") == ca_file("beside.pem")
+    assert str(work / "here.pem") == ca_file("here.pem")
+    assert authority.file == ca_file(authority.file)
+
+
+def test_a_file_that_is_not_there_yet_is_a_warning_as_probes_will_say_it(tmp_path):
+    read_ = read(tmp_path, "modules:\n  m: {prober: tcp, tcp: {tls_config: {ca_file: /none}}}")
+
+    path = tmp_path / "blackbox.yml"
+    assert (f'{path}:2: modules.m.tcp.tls_config.ca_file: no such file: "/none"',) == read_.blackbox.warnings
+
+
+def test_a_version_that_no_answer_has_is_left_out_with_a_warning(tmp_path):
+    read_ = read(tmp_path, "modules: {m: {prober: http, http: {valid_http_versions: [HTTP/1.1, HTTP/2]}}}")
+
+    assert ["HTTP/1.1"] == read_.modules["m"].config.valid_http_versions
+    assert ["HTTP/2" in warning for warning in read_.blackbox.warnings] == [True]
+
+
+def test_settings_of_other_probers_have_no_effect(tmp_path):
+    assert module(tmp_path, "modules: {m: {prober: tcp}}") == module(
+        tmp_path, "modules: {m: {prober: tcp, icmp: {ttl: 5}, http: {method: POST}}}"
+    )
+
+
+def test_headers_and_authorization_of_a_websocket_go_where_perfmon_has_them(tmp_path):
+    read_ = module(
+        tmp_path,
+        """
+modules:
+  m:
+    prober: websocket
+    websocket:
+      headers: {X-A: {values: [one], secrets: [two]}}
+      http_config: {authorization: {credentials: three}, tls_config: {insecure_skip_verify: true}}
+""",
+    )
+
+    assert {"X-A": ["one", "two"], "Authorization": "Bearer three"} == read_.config.http_config.headers
+    assert read_.config.http_config.tls_config.insecure_skip_verify
+
+
+# ---------------------------------------------------------------- the file
+
+
+@pytest.mark.parametrize("name", ["blackbox.yml", "/etc/prometheus/blackbox.yml"])
+@pytest.mark.servers
+def test_the_files_that_debian_ships_load(name):
+    path = Path("/usr/share/doc/prometheus-blackbox-exporter/examples") / name
+    if not path.exists():
+        pytest.skip("blackbox_exporter is not installed")
+
+    assert "http_2xx" in config.load([], blackbox=path).modules
+
+
+def test_names_of_modules_are_free(tmp_path):
+    assert {"a b/c"} == read(tmp_path, 'modules: {"a b/c": {prober: icmp}}').modules.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "blackbox.yml: is empty"),
+        ("[]", "blackbox.yml:1: expected a mapping of modules, "),
+        ("modules: []", "blackbox.yml:1: modules: expected a mapping of modules by name, got a list"),
+        ("{}", "blackbox.yml:1: modules: expected a mapping of modules by name, got a mapping"),
+        ("modules: {}\nprobes: []", 'blackbox.yml:2: probes: unknown section "probes", expected one of: modules'),
+        ("modules: {m: }", "blackbox.yml:1: modules.m: expected a module: a mapping with its prober, got nothing"),
+        ("modules: {m: {}}", 'blackbox.yml:1: modules.m: "prober" is missing, expected a text'),
+        ("modules: {m: {prober: htp}}", 'blackbox.yml:1: modules.m.prober: unknown "htp", did you mean "http"?'),
+        ("modules: {m: {prober: postgres}}", 'blackbox.yml:1: modules.m.prober: unknown "postgres", expected one of: dns, grpc, http, icmp, tcp, unix, websocket'),
+        ("modules: {m: {prober: http, timout: 5s}}", 'blackbox.yml:1: modules.m.timout: unknown setting "timout", did you mean "timeout"?'),
+        ("modules: {m: {prober: http, http: {methd: GET}}}", 'blackbox.yml:1: modules.m.http.methd: unknown setting "methd", did you mean "method"?'),
+        ("modules: {m: {prober: http, http: {fail_if_body_matches_regexp: ['(']}}}", "blackbox.yml:1: modules.m.http.fail_if_body_matches_regexp[0]: not a regular expression"),
+        ("modules: {m: {prober: icmp, icmp: {ttl: 256}}}", "blackbox.yml:1: modules.m.icmp.ttl: expected 0 to 255, got 256"),
+        ("modules: {m: {prober: icmp, icmp: {ttl: -1}}}", "blackbox.yml:1: modules.m.icmp.ttl: expected 0 to 255, got -1"),
+        ("modules: {m: {prober: dns, dns: {}}}", 'blackbox.yml:1: modules.m.dns: "query_name" is missing, expected a text'),
+        ("modules: {m: {prober: dns, dns: {query_name: a, query_type: NOPE}}}", "blackbox.yml:1: modules.m.dns.query_type: no type or class of DNS"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_told_where_and_why(tmp_path, text, expected):
+    told = problems(tmp_path, text)
+
+    assert 1 == len(told)
+    assert told[0].startswith(expected)
+
+
+def test_modules_of_both_files_stand_side_by_side_and_a_name_twice_is_a_mistake(tmp_path):
+    (tmp_path / "blackbox.yml").write_text(
+        "modules: {theirs: {prober: tcp}, http_2xx: {prober: http, http: {method: HEAD}}}"
+    )
+    own = tmp_path / "perfmon.yml"
+    own.write_text("""
+modules: {ours: {prober: icmp}}
+probes: [{name: p, module: theirs, interval: 2s, targets: ["127.0.0.1:1"]}]
+""")
+    both = config.load([own], blackbox=tmp_path / "blackbox.yml")
+
+    assert {"ours", "theirs", "http_2xx"} == both.modules.keys()
+    assert (2.0, "tcp") == (both.checks[0].module.timeout_s, both.checks[0].module.kind)
+    own.write_text("modules: {theirs: {prober: icmp}}")
+    with pytest.raises(ConfigError, match=r'"theirs" is taken by a module in .*blackbox\.yml:1'):
+        config.load([own], blackbox=tmp_path / "blackbox.yml")
+
+
+def test_two_readings_are_equal(tmp_path):
+    text = "modules: {m: {prober: tcp, tcp: {query_response: [{expect: a, send: b}]}}}"
+
+    assert read(tmp_path, text) == read(tmp_path, text)
