@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from perfmon import kinds
-from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, SELF_FAMILIES, Family
+from perfmon.metrics import BLACKBOX_FAMILIES, PROBE_FAMILIES, SAMPLER_FAMILIES, SELF_FAMILIES, Family
 from perfmon.provision import drift
 
 __all__ = ["refreshed"]
@@ -30,6 +30,7 @@ def _sections() -> Iterator[str]:
     yield _section("Every sampler", SAMPLER_FAMILIES)
     yield from _of_kinds("samplers", "Sampler")
     yield _section("perfmon itself", SELF_FAMILIES)
+    yield _section("In place of blackbox_exporter, with `--blackbox`", BLACKBOX_FAMILIES)
 
 
 def _of_kinds(folder: str, title: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ import prometheus_client
 from page_oracle import families, key, series
 
 import perfmon
-from perfmon.metrics import SELF_FAMILIES
+from perfmon.metrics import BLACKBOX_FAMILIES, SELF_FAMILIES
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import OPENMETRICS, TEXT, write_samples
 
@@ -19,6 +19,12 @@ def test_every_family_of_the_catalogue_has_one_instrument_and_no_other_exists():
     collected = [family for family, _ in Instruments().collect()]
 
     assert sorted(SELF_FAMILIES, key=str) == sorted(collected, key=str)
+
+
+def test_those_of_blackbox_exporter_are_shown_only_in_its_place():
+    beside = {family for family, _ in Instruments(blackbox=True).collect()} - set(SELF_FAMILIES)
+
+    assert set(BLACKBOX_FAMILIES) == beside
 
 
 def test_instruments_stay_out_of_the_global_registry():

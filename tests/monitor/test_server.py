@@ -78,6 +78,67 @@ async def test_probe_keeps_to_the_scrape_timeout(ask, view):
     assert [("a", "", "http_2xx", 0.5, False)] == view.probed
 
 
+async def test_probe_keeps_back_as_much_as_the_configuration_says(ask, view):
+    view.timeout_offset_s = 2.0
+    await ask("/probe?target=a", X_Prometheus_Scrape_Timeout_Seconds="4.5")
+
+    assert [("a", "", "http_2xx", 2.5, False)] == view.probed
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("http%3A%2F%2F127.0.0.1%3A80%2F", "http://127.0.0.1:80/"),
+        ("http://127.0.0.1%253A80/", "http://127.0.0.1:80/"),
+        ("127.0.0.1%253a22", "127.0.0.1:22"),
+        ("http%253A%252F%252F127.0.0.1%253A80%252Fa%253Fb", "http://127.0.0.1:80/a?b"),
+        ("http://a/%253A", "http://a/%3A"),
+        ("http://a?b=%253A", "http://a?b=%3A"),
+        ("http://%255B::1%255D/", "http://%5B::1%5D/"),
+        ("http://[fe80::1%2525eth0]:80/", "http://[fe80::1%25eth0]:80/"),
+    ],
+)
+async def test_a_target_that_was_encoded_twice_is_decoded_up_to_its_path(ask, view, written, target):
+    await ask(f"/probe?target={written}")
+
+    assert [target] == [probed[0] for probed in view.probed]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?id=7", (200, "run 7\n")),
+        ("?target=a", (200, "newest run of a \n")),
+        ("?target=a&module=http_2xx", (200, "newest run of a http_2xx\n")),
+        ("?target=a&id=x", (200, "newest run of a \n")),
+        ("?target=a&module=icmp", (404, "Probe target not found\n")),
+        ("?target=b", (404, "Probe target not found\n")),
+        ("?id=8", (404, "Probe id not found\n")),
+        ("?id=7&target=a", (400, "Probe id and target can't be defined at the same time\n")),
+        ("", (400, "Probe id or target must be defined as http query parameters\n")),
+        ("?module=http_2xx", (400, "Probe id or target must be defined as http query parameters\n")),
+        ("?id=-1", (400, "Probe id or target must be defined as http query parameters\n")),
+        ("?id=" + "9" * 5_000, (400, "Probe id or target must be defined as http query parameters\n")),
+    ],
+)
+async def test_logs_answer_as_blackbox_exporter_does(ask, query, expected):
+    assert expected == pick(await ask(f"/logs{query}"))
+
+
+async def test_modules_and_runs_can_be_looked_at(ask):
+    assert (200, "modules: {}\n") == pick(await ask("/config"))
+    assert [{"id": 7, "module": "http_2xx", "target": "a", "success": False}] == json.loads(
+        (await ask("/api/v1/runs"))[2]
+    )["runs"]
+
+
+@pytest.mark.parametrize("path", ["/probe?target=a", "/logs?id=7", "/config", "/api/v1/runs"])
+async def test_what_a_browser_is_made_to_ask_by_another_site_is_not_answered(ask, view, path):
+    status, _, _ = await ask(path, Sec_Fetch_Site="cross-site")
+
+    assert (403, []) == (status, view.probed)
+
+
 async def test_a_scrape_timeout_that_cannot_be_read_is_a_500_as_in_blackbox_exporter(ask):
     status, _, body = await ask("/probe?target=a", X_Prometheus_Scrape_Timeout_Seconds="abc")
 
@@ -110,6 +171,9 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
         ("GET", "/metrics"),
         ("GET", "/api/v1/targets"),
         ("GET", "/api/v1/alerts"),
+        ("GET", "/logs?id=7"),
+        ("GET", "/config"),
+        ("GET", "/api/v1/runs"),
     ],
 )
 async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, view, host, method, path):
