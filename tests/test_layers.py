@@ -16,7 +16,7 @@ LAYERS = (
     ("config", "measure", "logs", "waterfall", "explanation"),
     ("probes", "samplers", "conditions", "receivers", "simulators"),
     ("answer",),
-    ("network", "trace", "patterns", "post", "procfs", "annotation", "selection", "printed", "program"),
+    ("network", "trace", "patterns", "post", "procfs", "annotation", "selection", "printed", "program", "leak"),
     ("secret",),
     ("kinds",),
     ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps"),

@@ -1,0 +1,15 @@
+"""Does this series leak? A verdict that is believed at three in the morning, from points and nothing else.
+
+    judge(times, values) -> Judgement      clean, suspect, growing, leak or insufficient_data, and why in words
+    per_request(times, values, requests)   how much of the growth each request leaves behind
+
+The design is that of `docs/leaks.md`: the series is cut into some thirty blocks with two envelopes, the middle and the
+low one (`blocks`); a robust slope gets an interval and a test that know that noise remembers itself (`fit`); and what
+grows for another reason than a leak is told apart by name (`guards`). Plain Python on 32 blocks takes 1 to 2 ms a
+series of 1,440 points; numpy would be no faster there and cost the daemon 24 MiB.
+"""
+
+from perfmon.leak.judge import VERDICTS, Judgement, LeakVerdict, judge
+from perfmon.leak.requests import PerRequest, per_request
+
+__all__ = ["VERDICTS", "Judgement", "LeakVerdict", "PerRequest", "judge", "per_request"]

@@ -1,0 +1,91 @@
+"""Growth for each request, told apart from growth by time."""
+
+import math
+import random
+
+import pytest
+
+from perfmon.leak import per_request
+
+SECONDS = range(900)
+KIB = 1024.0
+
+
+def load(seed=3):
+    """A counter of requests: quiet minutes and busy ones."""
+    chance = random.Random(seed)
+    done = [0.0]
+    for second in SECONDS[1:]:
+        done.append(done[-1] + chance.choice((0, 10, 40) if second // 90 % 3 else (0, 1)))
+    return done
+
+
+def memory(requests, *, each=0.0, per_s=0.0, noise=20 * KIB, seed=5):
+    chance = random.Random(seed)
+    return [
+        50e6 + each * done + per_s * second + chance.gauss(0, noise)
+        for second, done in zip(SECONDS, requests, strict=True)
+    ]
+
+
+def test_what_each_request_leaves_is_found_with_its_interval():
+    requests = load()
+    found = per_request(SECONDS, memory(requests, each=4.1 * KIB), requests)
+
+    assert "requests" == found.cause
+    assert found.low < 4.1 * KIB < found.high
+    assert 4.1 * KIB == pytest.approx(found.per_request, rel=0.05)
+    assert requests[-1] == found.requests
+
+
+def test_growth_by_time_is_not_blamed_on_requests():
+    requests = load()
+    found = per_request(SECONDS, memory(requests, per_s=40 * KIB), requests)
+
+    assert "time" == found.cause
+    assert 40 * KIB == pytest.approx(found.per_second, rel=0.05)
+    assert found.low < 0 < found.high
+
+
+def test_both_are_told_apart():
+    requests = load()
+    found = per_request(SECONDS, memory(requests, each=4 * KIB, per_s=40 * KIB), requests)
+
+    assert "both" == found.cause
+    assert (4 * KIB, 40 * KIB) == pytest.approx((found.per_request, found.per_second), rel=0.1)
+
+
+def test_nothing_grows():
+    requests = load()
+
+    assert "neither" == per_request(SECONDS, memory(requests), requests).cause
+
+
+def test_a_steady_load_cannot_tell_the_two_apart_and_says_so():
+    requests = [10.0 * second for second in SECONDS]
+    found = per_request(SECONDS, memory(requests, each=4 * KIB), requests)
+
+    assert ("indistinguishable", None) == (found.cause, found.per_second)
+    assert 4 * KIB == pytest.approx(found.per_request, rel=0.05)
+
+
+def test_a_counter_may_begin_anew():
+    requests = load()
+    values = memory(requests, each=4.1 * KIB)
+    began_anew = [done if done < requests[500] else done - requests[500] for done in requests]
+
+    assert 4.1 * KIB == pytest.approx(per_request(SECONDS, values, began_anew).per_request, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "requests"),
+    [
+        ([], [], []),
+        (SECONDS, [1.0] * 900, [0.0] * 900),
+        (SECONDS, [math.nan] * 900, load()),
+        ([1.0] * 900, [1.0] * 900, load()),
+        ([*range(899), 1e9], [1.0] * 900, load()),
+    ],
+)
+def test_too_little_is_said_to_be(times, values, requests):
+    assert "insufficient_data" == per_request(times, values, requests).cause
