@@ -21,7 +21,7 @@ from perfmon.monitor.selfmetrics import Instruments
 
 async def measure(targets: int, interval_s: float, seconds: float) -> None:
     clock = SystemClock()
-    runs = Runs(clock, Instruments(), in_flight_limit=10_000)
+    runs = Runs(clock, Instruments(), in_flight=10_000, per_host=10_000)
     late: list[float] = []
     start = runs._start
 

@@ -119,12 +119,25 @@ SAMPLER_FAMILIES = (
 # perfmon itself.
 SELF_FAMILIES = (
     Family("perfmon_build_info", "gauge", "Version of perfmon and of Python.", ("version", "pythonversion")),
-    Family("perfmon_schedule_lateness_seconds", "histogram", "How late runs began, against the grid.", (), "seconds"),
+    Family(
+        "perfmon_schedule_lateness_seconds",
+        "histogram",
+        "How late due times were taken up, against the grid; waiting for room comes after it.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "perfmon_schedule_wait_seconds",
+        "histogram",
+        "How long runs waited for room that found none, by what for: `host`, `slow` or `in_flight`.",
+        ("why",),
+        "seconds",
+    ),
     Family(
         "perfmon_schedule_skipped_total",
         "counter",
-        "Due times at which nothing was run, by why: the last run was still `running`, too many were `in_flight`,"
-        " or perfmon itself was too `late`.",
+        "Due times at which nothing was run, by why: the last run was still `running`, or still waited because too many"
+        " were `in_flight`, at its `host`, or `slow` as it was itself; or perfmon itself was too `late`.",
         ("why",),
     ),
     Family("perfmon_schedule_due_total", "counter", "Due times reached."),

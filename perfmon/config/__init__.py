@@ -53,6 +53,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     series: int
     in_flight: int
+    in_flight_per_host: int
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):

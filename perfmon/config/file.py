@@ -213,6 +213,9 @@ class LimitsSection(Section, frozen=True, kw_only=True):
         200_000
     )
     in_flight: Annotated[int, msgspec.Meta(ge=1, description="Probes running at once at most.")] = 500
+    in_flight_per_host: Annotated[
+        int, msgspec.Meta(ge=1, description="Of these, at most so many to one host of targets' addresses.")
+    ] = 50
 
 
 class LogSection(Section, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import MinuteRow, Store
 from perfmon.monitor.threads import in_thread
 from perfmon.network import Network
+from perfmon.network.address import host_of
 from perfmon.selection import PROBE_METRICS
 from perfmon.units import format_duration
 
@@ -77,7 +78,8 @@ class Daemon:
         self.instruments = Instruments(blackbox=config.blackbox is not None)
         self.series = Series(clock)
         self.exposition = Exposition(clock, config.limits.series, self.instruments)
-        self.runs = Runs(clock, self.instruments, in_flight_limit=config.limits.in_flight)
+        limits = config.limits
+        self.runs = Runs(clock, self.instruments, in_flight=limits.in_flight, per_host=limits.in_flight_per_host)
         self.started_at = clock.monotonic()
         self.watching = False
         self._source = source
@@ -222,7 +224,8 @@ class Daemon:
                 self._watch_check(check, now)
         for key, reader in readers.items():
             self._watch_sampler(samplers[key], reader, now)
-        self.runs.in_flight_limit = config.limits.in_flight
+        self.runs.room.in_flight = config.limits.in_flight
+        self.runs.room.per_host = config.limits.in_flight_per_host
         if config.log != self.config.log:
             logs.configure(level=config.log.level, form=config.log.format)
         self.config = config
@@ -235,7 +238,8 @@ class Daemon:
         self._checks[check.key] = check
         self.series.add_check(check)
         self.rules.add(check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now)
-        self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True)
+        host = host_of(check.target.address)
+        self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True, host=host)
 
     def _watch_sampler(self, sampler: Sampler, reader: measure.Reader, now: float) -> None:
         former = self._samplers.get(sampler.key)
@@ -249,7 +253,7 @@ class Daemon:
     def _forget(self, key: str, now: float) -> None:
         self._checks.pop(key, None)
         self._samplers.pop(key, None)
-        self.runs.schedule.remove(key)
+        self.runs.remove(key)
         self.exposition.remove(key)
         for series in self.series.remove(key):
             self.rules.remove(series, now)
@@ -286,13 +290,14 @@ class Daemon:
 
     # ------------------------------------------------------------ what is done when it is due
 
-    async def _probe(self, check: Check) -> None:
+    async def _probe(self, check: Check) -> bool:
         make = measure.probe if check.confirm is None else partial(measure.confirmed, confirm=check.confirm)
         measurement = await make(
             check.target, check.module, clock=self.clock, network=self.network, on_defect=self.defect
         )
         if self._checks.get(check.key) is check:  # not one that a reload has taken away meanwhile
             self.observe(check, measurement)
+        return measurement.failure is not None
 
     async def _sample(self, sampler: Sampler, reader: measure.Reader) -> None:
         began = self.clock.monotonic()

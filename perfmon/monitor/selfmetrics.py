@@ -26,6 +26,7 @@ class Instruments:
         self.registry = CollectorRegistry()
         self.build_info = self._gauge("perfmon_build_info", self.registry)
         self.lateness = self._histogram("perfmon_schedule_lateness_seconds")
+        self.wait = self._histogram("perfmon_schedule_wait_seconds")
         self.skipped = self._counter("perfmon_schedule_skipped_total")
         self.due = self._counter("perfmon_schedule_due_total")
         self.in_flight = self._gauge("perfmon_probes_in_flight", self.registry)

@@ -13,6 +13,7 @@ __all__ = [
     "BadAddress",
     "Url",
     "bracketed",
+    "host_of",
     "objection",
     "parse_host_port",
     "parse_name",
@@ -103,6 +104,18 @@ def objection(read: Callable[[str], object], text: str) -> str | None:
     except BadAddress as error:
         return str(error)
     return None
+
+
+def host_of(text: str) -> str:
+    """The host of an address of any kind, lower case; "" for one that names none, as the path of a socket."""
+    if text.startswith("/"):
+        return ""
+    if _is_ipv6(text):
+        return text.lower()
+    try:
+        return urlsplit(text if "://" in text else f"//{text}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def bracketed(host: str) -> str:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmon.network.address import BadAddress, objection, parse_host_port, parse_name, parse_service, parse_url
+from perfmon.network.address import (
+    BadAddress,
+    host_of,
+    objection,
+    parse_host_port,
+    parse_name,
+    parse_service,
+    parse_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +98,21 @@ def test_no_text_breaks_the_readers(text):
 
 def test_an_objection_is_the_readers_own_words():
     assert [None, 'expected host:port, got "db"'] == [objection(parse_host_port, text) for text in ("db:1", "db")]
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://Shop.example:8080/a?b", "shop.example"),
+        ("https://user@[::1]:8443/", "::1"),
+        ("shop.example:5432/name", "shop.example"),
+        ("[fe80::1]:53", "fe80::1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("/run/shop.sock", ""),
+        ("http://[::1", ""),
+        ("", ""),
+    ],
+)
+def test_the_host_of_an_address_of_any_kind_is_known(address, host):
+    assert host == host_of(address)
