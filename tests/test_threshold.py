@@ -195,3 +195,18 @@ def test_random_text_is_a_threshold_or_a_value_error(text):
     except ValueError:
         return
     assert parsed == threshold.parse(str(parsed))
+
+
+@pytest.mark.parametrize("op", ["<", "<=", ">", ">=", "==", "!="])
+@pytest.mark.parametrize("form", ["last {} 200", "last{}200", "{} 200"])
+def test_e01_each_comparison_has_one_operator_and_both_sides(op, form):
+    assert (op, 200.0) == (
+        threshold.parse(form.format(op)).op,
+        threshold.parse(form.format(op)).limits[0].quantity.value,
+    )
+
+
+@pytest.mark.parametrize("text", ["last ? 200", "last = = 200", "last = 200", "last ==", "== ==", "last", "last 200"])
+def test_e01_half_a_comparison_is_none(text):
+    with pytest.raises(ValueError, match="expected"):
+        threshold.parse(text)

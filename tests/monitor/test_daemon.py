@@ -57,7 +57,7 @@ def test_a_bare_url_is_watched_without_a_file(shop, tmp_path):
         assert 0 == daemon.stop()
 
 
-def test_it_ends_cleanly_on_sigterm_while_probes_hang(tmp_path):
+def test_s02_it_ends_cleanly_on_sigterm_while_probes_hang(tmp_path):
     with service() as shop:
         hanging = free_port()
         listener = subprocess.Popen(

@@ -304,7 +304,7 @@ async def test_what_a_reading_did_not_find_is_gone_and_counted(exposition):
         ("", ""),
     ],
 )
-async def test_any_text_can_be_a_label_value(exposition, text, read):
+async def test_p26_any_text_can_be_a_label_value(exposition, text, read):
     check = make_check(f"http://{text}/", labels={"team": text})
     exposition.observe(make_run(check, facts={fact_key("probe_tls_version_info", version=text): 1.0}), check)
 

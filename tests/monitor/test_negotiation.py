@@ -68,7 +68,7 @@ def test_the_format_is_the_one_the_client_likes_best(accept, form):
         ("gzipped", False),
     ],
 )
-def test_gzip_is_sent_to_those_who_accept_it(accept_encoding, accepted):
+def test_p22_gzip_is_sent_to_those_who_accept_it(accept_encoding, accepted):
     assert accepted == accepts_gzip(accept_encoding)
 
 

@@ -79,7 +79,7 @@ def test_an_empty_grid_has_nothing_due():
     assert [] == grid.take(100.0)
 
 
-def test_phases_are_uniform_over_ten_thousand_keys():
+def test_s10_phases_are_uniform_over_ten_thousand_keys():
     """Chi-square over 100 bins, 99 degrees of freedom: 148 is the 99.9th percentile (case S10)."""
     bins = [0] * 100
     for number in range(10_000):

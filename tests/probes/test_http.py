@@ -55,7 +55,7 @@ async def test_h01_h02_a_status_is_2xx_or_as_listed(network, status, valid, expe
     assert status == measurement.facts["probe_http_status_code"]
 
 
-async def test_a_wrong_status_says_what_came_and_shows_the_body(network):
+async def test_e02_a_wrong_status_says_what_came_and_shows_the_body(network):
     async with serve(http(answer(b"the database is gone" + b"." * 1000, status=503))) as port:
         failure = (await probe_http(network, f"http://127.0.0.1:{port}/")).failure
 

@@ -526,7 +526,7 @@ async def test_c13_a_source_address_of_no_use_fails(network, source, words):
         ("either", "ok", "ok", "status"),
     ],
 )
-async def test_c20_a_port_that_must_be_closed(network, expected, when_refused, when_filtered, when_open):
+async def test_h56_c20_a_port_that_must_be_closed(network, expected, when_refused, when_filtered, when_open):
     refused = await probe_tcp(network, f"127.0.0.1:{unused_port()}", expect_closed=expected)
     with full_backlog() as port:
         filtered = await probe_tcp(network, f"127.0.0.1:{port}", expect_closed=expected, timeout_s=0.1)
