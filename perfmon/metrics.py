@@ -83,6 +83,12 @@ PROBE_FAMILIES = (
         ("result", "reason"),
     ),
     Family(
+        "perfmon_probe_rechecks_total",
+        "counter",
+        "Runs between due times while the probe fails (`interval_failing`) by result and reason; none of the runs.",
+        ("result", "reason"),
+    ),
+    Family(
         "perfmon_probe_first_try_runs_total",
         "counter",
         "Runs of a probe with `confirm` by result and reason of their first try.",

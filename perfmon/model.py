@@ -81,6 +81,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     module: Module
     interval_s: float
     confirm: Confirm | None = None  # None = the first try is the result
+    interval_failing_s: float | None = None  # how often it is rechecked while it fails; None = not at all
 
     @property
     def key(self) -> str:
@@ -136,6 +137,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str] = ()  # what a run with `debug` had to say
     steps: Sequence[Step] = ()  # what a run with `debug` saw, for its explanation
     earlier: Sequence["Measurement"] = ()  # tries of the same run before this one, oldest first
+    recheck: bool = (
+        False  # between due times, since the last run failed: a state, and none of the runs that are counted
+    )
 
     @property
     def first(self) -> "Measurement":
@@ -173,6 +177,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     since: float  # when perfmon began to expect this series
     last_at: float | None  # the newest point ever seen, also one older than the window
     interval_s: float  # how often a point is due
+    newer: tuple[float, float] | None = None  # time and value of a recheck after the last point; none of the points
 
     def __len__(self) -> int:
         return len(self.values)

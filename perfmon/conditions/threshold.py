@@ -1,5 +1,6 @@
 """Demand that a sentence about the recent past holds: `p(95) < 200ms over 5m` (grammar: `perfmon.threshold`)."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -112,9 +113,16 @@ def _judge(window: Window, one: Threshold) -> Verdict:
 def _recent(window: Window, one: Threshold) -> Sequence[float]:
     """The values that the sentence looks at; the window may reach further back for another sentence's sake."""
     if one.aggregation == "last":
-        fresh = len(window) and window.now - window.times[-1] <= _patience_s(window, one)
-        return window.values[-1:] if fresh else ()
+        at, value = _newest(window)
+        return (value,) if window.now - at <= _patience_s(window, one) else ()
     return window.values[_first(window, one) :]
+
+
+def _newest(window: Window) -> tuple[float, float]:
+    """Time and value of what is known last, be it a recheck; long ago when there is nothing."""
+    if window.newer is not None:
+        return window.newer
+    return (window.times[-1], window.values[-1]) if len(window) else (-math.inf, math.nan)
 
 
 def _first(window: Window, one: Threshold) -> int:

@@ -105,6 +105,9 @@ class TargetSection(Section, frozen=True, kw_only=True):
     hostname: Annotated[PublicText, _says("Host header and TLS server name, where they differ from the address.")] = ""
     module: Annotated[Name | None, _says("Module of this target. Default: the probe's.")] = None
     interval: Annotated[Interval | None, _says("How often it is probed. Default: the probe's.")] = None
+    interval_failing: Annotated[
+        Interval | None, _says("How often it is rechecked while it fails. Default: the probe's.")
+    ] = None
     timeout: Annotated[Timeout | None, _says("How long a run may take. Default: the probe's.")] = None
     confirm: Annotated[
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Default: the probe's.")
@@ -118,6 +121,9 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     name: Annotated[Name, _says("Exported as label `probe`.")]
     module: Annotated[Name, _says("The module to probe with.")] = "http_2xx"
     interval: Annotated[Interval, _says("How often each target is probed.")] = 15.0
+    interval_failing: Annotated[
+        Interval | None, _says("How often one that fails is [rechecked](#interval_failing). Without it, not at all.")
+    ] = None
     timeout: Annotated[
         Timeout | None, _says("How long a run may take, at most the interval. Default: the module's.")
     ] = None

@@ -209,6 +209,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
         module=_with_timeout(timed.module, timeout_s),
         interval_s=target["interval"] or probe["interval"],
         confirm=_confirm(target["confirm"] or probe["confirm"]),
+        interval_failing_s=target["interval_failing"] or probe["interval_failing"],
     )
 
 
@@ -233,6 +234,7 @@ class _Pace(msgspec.Struct, frozen=True, kw_only=True):
     target_place: Place
     module: Module
     interval_s: Any
+    failing_s: Any  # the interval while failing; None = there is none
     wished_s: Any  # the timeout; None = nobody wished for one
     of_module: bool  # whether it is the module's wish
     confirm: Any
@@ -245,6 +247,7 @@ class _Pace(msgspec.Struct, frozen=True, kw_only=True):
             target_place=target_place,
             module=timed.module,
             interval_s=target["interval"] or probe["interval"],
+            failing_s=target["interval_failing"] or probe["interval_failing"],
             wished_s=nearer_s or (timed.module.timeout_s if timed.wished else None),
             of_module=not nearer_s,
             confirm=target["confirm"] or probe["confirm"],
@@ -258,37 +261,44 @@ class _Pace(msgspec.Struct, frozen=True, kw_only=True):
     def pauses_s(self) -> float:
         return (self.attempts - 1) * self.confirm.pause if self.confirm else 0.0
 
-    def problem(self, message: str) -> Any:
-        """Said of the first setting that is written, the nearer to the target and the likelier the first."""
-        blamed, below = _written_first(
-            (self.target_place, "timeout"), (self.target_place, "confirm"), (self.target_place, "interval"),
-            (self.target_place, "module"), (self.place, "timeout"), (self.place, "confirm"), (self.place, "interval"),
-            (self.place, "module"),
-        )  # fmt: skip
+    def problem(self, message: str, *settings_: str) -> Any:
+        """Said of the first of the settings that is written, at the target before its probe."""
+        places = (self.target_place, self.place)
+        blamed, below = _written_first(*((place, setting) for place in places for setting in settings_ or _OF_PACE))
         blamed.problem(below, message)
         return WRONG
 
 
+_OF_PACE = ("timeout", "confirm", "interval_failing", "interval", "module")
+
+
 def _timeout_s(pace: _Pace) -> Any:
     """How long a try may take: all tries and pauses fit into the interval; the default gives way to a short one."""
-    if WRONG in (pace.interval_s, pace.wished_s, pace.confirm):
+    if WRONG in (pace.interval_s, pace.failing_s, pace.wished_s, pace.confirm):
         return WRONG
-    longest_s = (pace.interval_s - pace.pauses_s) / pace.attempts
+    if pace.failing_s is not None and pace.failing_s >= pace.interval_s:
+        words = f"the interval_failing {format_duration(pace.failing_s)} is not shorter than the interval"
+        return pace.problem(f"{words} {format_duration(pace.interval_s)}", "interval_failing", "interval")
+    longest_s = ((pace.failing_s or pace.interval_s) - pace.pauses_s) / pace.attempts
     if pace.wished_s is None and longest_s >= _SHORTEST_TIMEOUT_S:
         return min(DEFAULT_TIMEOUT_S, longest_s)
     if pace.wished_s is not None and pace.wished_s <= longest_s + 1e-9:
         return pace.wished_s
-    interval = f"the interval {format_duration(pace.interval_s)}"
+    return pace.problem(_too_long(pace))
+
+
+def _too_long(pace: _Pace) -> str:
+    """How the tries are too long for the shorter of the intervals."""
+    which = "interval" if pace.failing_s is None else "interval_failing"
+    interval = f"the {which} {format_duration(pace.failing_s or pace.interval_s)}"
     if pace.wished_s is None:
-        return pace.problem(f"{_tries(pace)} leave no time for the tries in {interval}")
+        return f"{_tries(pace)} leave no time for the tries in {interval}"
     whose = f" of module {quoted(pace.module.name)}" if pace.of_module else ""
     timeout = f"the timeout {format_duration(pace.wished_s)}{whose}"
     if pace.attempts == 1:
-        return pace.problem(f"{timeout} is longer than {interval}")
+        return f"{timeout} is longer than {interval}"
     needed_s = pace.attempts * pace.wished_s + pace.pauses_s
-    return pace.problem(
-        f"{_tries(pace)} and {timeout} each take up to {format_duration(needed_s)}, longer than {interval}"
-    )
+    return f"{_tries(pace)} and {timeout} each take up to {format_duration(needed_s)}, longer than {interval}"
 
 
 _SHORTEST_TIMEOUT_S = 0.001

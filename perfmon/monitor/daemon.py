@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 import uvloop
+from msgspec.structs import replace
 
 import perfmon
 from perfmon import kinds, logs, measure
@@ -238,8 +239,14 @@ class Daemon:
         self._checks[check.key] = check
         self.series.add_check(check)
         self.rules.add(check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now)
-        host = host_of(check.target.address)
-        self.runs.add(check.key, check.interval_s, partial(self._probe, check), limited=True, host=host)
+        self.runs.add(
+            check.key,
+            check.interval_s,
+            partial(self._probe, check),
+            limited=True,
+            host=host_of(check.target.address),
+            failing_s=check.interval_failing_s,
+        )
 
     def _watch_sampler(self, sampler: Sampler, reader: measure.Reader, now: float) -> None:
         former = self._samplers.get(sampler.key)
@@ -296,6 +303,8 @@ class Daemon:
             check.target, check.module, clock=self.clock, network=self.network, on_defect=self.defect
         )
         if self._checks.get(check.key) is check:  # not one that a reload has taken away meanwhile
+            if check.interval_failing_s is not None and self.runs.is_recheck(check.key):
+                measurement = replace(measurement, recheck=True)
             self.observe(check, measurement)
         return measurement.failure is not None
 

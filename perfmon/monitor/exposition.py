@@ -75,7 +75,10 @@ class Exposition:
         if source is None or source.subject is not check:
             source = self._admit(check.key, check, check.labels)
         failure, phases, facts, runs = measurement.failure, measurement.phases, measurement.facts, source.runs
-        source.count(_RAN if failure is None else _run_failed(failure.reason), measurement.first.duration_s)
+        if measurement.recheck:
+            source.count_recheck(measurement)
+        else:
+            source.count(_RAN if failure is None else _outcome(_RUNS, failure.reason), measurement.first.duration_s)
         if check.confirm is not None:
             facts = {**facts, _LAST_ATTEMPTS: source.count_attempts(measurement)}
         values = (
@@ -284,10 +287,17 @@ class _Source:
     def count_attempts(self, measurement: Measurement) -> int:
         """Count how the first try of a run went, and all its tries; answers with how many it took."""
         failure, attempts = measurement.first.failure, 1 + len(measurement.earlier)
-        outcome = _FIRST_RAN if failure is None else _first_try_failed(failure.reason)
-        self.runs[outcome] = self.runs.get(outcome, 0) + 1
+        if not measurement.recheck:
+            outcome = _FIRST_RAN if failure is None else _outcome(_FIRST_TRY, failure.reason)
+            self.runs[outcome] = self.runs.get(outcome, 0) + 1
         self.runs[_ATTEMPTS] += attempts
         return attempts
+
+    def count_recheck(self, measurement: Measurement) -> None:
+        """Count a run between due times, which is none of the runs and has no part in the durations."""
+        failure = measurement.failure
+        outcome = _RECHECKED if failure is None else _outcome(_RECHECKS, failure.reason)
+        self.runs[outcome] = self.runs.get(outcome, 0) + 1
 
     def count(self, outcome: str, seconds: float) -> None:
         """Count one run and its time."""
@@ -313,12 +323,8 @@ def _without_clash(key: str, names: frozenset[str]) -> str:
     return _OWN_LABEL.sub(lambda own: f"exported_{own[0]}" if own[1] in names else own[0], key)
 
 
-def _run_failed(reason: str) -> str:
-    return fact_key("perfmon_probe_runs_total", result="failure", reason=reason)
-
-
-def _first_try_failed(reason: str) -> str:
-    return fact_key(_FIRST_TRY, result="failure", reason=reason)
+def _outcome(counter: str, reason: str) -> str:
+    return fact_key(counter, result="failure", reason=reason)
 
 
 def _gzip(chunks: Iterable[bytes]) -> bytes:
@@ -337,7 +343,10 @@ _CHECK_KEYS = (
     "perfmon_probe_last_run_timestamp_seconds",
 )
 _PHASE_KEYS = {phase: fact_key("perfmon_probe_phase_seconds", phase=phase) for phase in PHASES}
-_RAN = fact_key("perfmon_probe_runs_total", result="success", reason="none")
+_RUNS = "perfmon_probe_runs_total"
+_RAN = fact_key(_RUNS, result="success", reason="none")
+_RECHECKS = "perfmon_probe_rechecks_total"
+_RECHECKED = fact_key(_RECHECKS, result="success", reason="none")
 
 _FIRST_TRY = "perfmon_probe_first_try_runs_total"
 _FIRST_RAN = fact_key(_FIRST_TRY, result="success", reason="none")

@@ -21,7 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from perfmon.clock import Clock
 
-__all__ = ["SLOT_S", "Due", "Grid", "Schedule", "phase"]
+__all__ = ["SLOT_S", "Due", "Grid", "Like", "Schedule", "phase"]
 
 SLOT_S = 0.030
 """Probes that start together share wake-ups, which cost more than they do; more at once would wait for each other.
@@ -44,6 +44,13 @@ class Due(NamedTuple, Generic[Item]):
     skipped: int  # due times before `at` that were slept through; they are not made up for
 
 
+class Like(NamedTuple):
+    """Another entry, on whose due times one is to lie: on all of them where the one's interval divides the other's."""
+
+    key: str
+    interval_s: float
+
+
 def phase(key: str, slots: int) -> int:
     """The slot of a key, 0 <= slot < slots, uniform over keys and stable over restarts (CRC-32)."""
     return zlib.crc32(key.encode()) * slots >> 32
@@ -56,30 +63,39 @@ class Grid(Generic[Item]):
         """`anchor` is the monotonic instant of Unix time 0; it may be negative."""
         self._anchor = anchor
         self._rings: dict[float, _Ring[Item]] = {}
-        self._ring_of: dict[str, _Ring[Item]] = {}
+        self._place_of: dict[str, tuple[_Ring[Item], int]] = {}
 
     def __len__(self) -> int:
-        return len(self._ring_of)
+        return len(self._place_of)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._ring_of
+        return key in self._place_of
 
-    def add(self, key: str, interval_s: float, item: Item, now: float) -> None:
+    def add(self, key: str, interval_s: float, item: Item, now: float, *, like: Like | None = None) -> None:
         """Put an entry on the grid; its first due time is the first one after `now`."""
         self.remove(key)
         ring = self._rings.get(interval_s)
         if ring is None:
             ring = self._rings[interval_s] = _Ring(interval_s, self._anchor, now)
-        ring.add(key, item)
-        self._ring_of[key] = ring
+        slot = phase(key, ring.count) if like is None else ring.slot_like(like)
+        ring.add(slot, key, item)
+        self._place_of[key] = (ring, slot)
 
     def remove(self, key: str) -> None:
         """Take an entry off the grid; one that is not there is no mistake."""
-        ring = self._ring_of.pop(key, None)
+        ring, slot = self._place_of.pop(key, (None, 0))
         if ring is not None:
-            ring.remove(key)
+            ring.remove(slot, key)
             if not ring.slots:
                 del self._rings[ring.interval_s]
+
+    def due_times(self, key: str, after: float, until: float) -> Iterator[float]:
+        """When an entry is due, later than `after` and up to `until`."""
+        ring, slot = self._place_of[key]
+        at = ring.next_due_of(slot, after)
+        while at <= until:
+            yield at
+            at += ring.interval_s
 
     def next_due(self, after: float = -math.inf) -> float | None:
         """The next instant, later than `after`, at which something is due; None for an empty grid."""
@@ -98,26 +114,34 @@ class _Ring(Generic[Item]):
 
     def __init__(self, interval_s: float, anchor: float, now: float) -> None:
         self.interval_s = interval_s
-        self.count = max(1, math.ceil(interval_s / SLOT_S - 1e-9))
+        self.count = _slots(interval_s)
         self.slots: dict[int, dict[str, Item]] = {}
         self._anchor = anchor
         self._width = interval_s / self.count
         self._taken = self._number(now)  # newest absolute slot that is behind us
         self._order: list[int] = []  # occupied slots, ascending
 
-    def add(self, key: str, item: Item) -> None:
-        slot = phase(key, self.count)
+    def slot_like(self, like: Like) -> int:
+        """The slot at the other's due times, or right behind them."""
+        count = _slots(like.interval_s)
+        offset_s = phase(like.key, count) * like.interval_s / count
+        return math.ceil(offset_s % self.interval_s / self._width - 1e-6) % self.count
+
+    def add(self, slot: int, key: str, item: Item) -> None:
         if slot not in self.slots:
             self.slots[slot] = {}
             self._order.insert(bisect_left(self._order, slot), slot)
         self.slots[slot][key] = item
 
-    def remove(self, key: str) -> None:
-        slot = phase(key, self.count)
+    def remove(self, slot: int, key: str) -> None:
         del self.slots[slot][key]
         if not self.slots[slot]:
             del self.slots[slot]
             self._order.remove(slot)
+
+    def next_due_of(self, slot: int, after: float) -> float:
+        first = self._number(after) + 1
+        return self._instant(first + (slot - first) % self.count)
 
     def next_due(self, after: float) -> float:
         behind = self._taken if after == -math.inf else max(self._taken, self._number(after))
@@ -189,6 +213,15 @@ class Schedule(Generic[Item]):
         """Put an entry on the grid; call `realign` after the last one."""
         self.grid.add(key, interval_s, item, self._clock.monotonic())
 
+    def join(self, key: str, interval_s: float, item: Item, *, like: Like) -> None:
+        """Put an entry on the grid while it fires; the others need not be planned anew."""
+        if not self._scheduler.running:
+            return
+        now = self._clock.monotonic()
+        self.grid.add(key, interval_s, item, now, like=like)
+        for at in self.grid.due_times(key, now, self._planned_until):
+            self._set_timer(at, now)
+
     def remove(self, key: str) -> None:
         """Take an entry off the grid."""
         self.grid.remove(key)
@@ -214,11 +247,15 @@ class Schedule(Generic[Item]):
             self._timers.popleft()
         after = max(now, self._planned_until)
         while (due := self.grid.next_due(after)) is not None and due <= now + HORIZON_S:
-            # uvloop's timers have steps of a millisecond and may fire up to one early: nothing would be due yet.
-            self._timers.append(loop.call_later(due - now + _TIMER_STEP_S, self._fire))
+            self._set_timer(due, now)
             after = due
         self._planned_until = max(after, now + HORIZON_S)
         self._fire()  # what became due while nothing was planned
+
+    def _set_timer(self, due: float, now: float) -> None:
+        # uvloop's timers have steps of a millisecond and may fire up to one early: nothing would be due yet.
+        timer = asyncio.get_running_loop().call_later(due - now + _TIMER_STEP_S, self._fire)
+        self._timers.append(timer)
 
     def _fire(self) -> None:
         for due in self.grid.take(self._clock.monotonic()):
@@ -229,6 +266,10 @@ class Schedule(Generic[Item]):
             timer.cancel()
         self._timers.clear()
         self._planned_until = -math.inf
+
+
+def _slots(interval_s: float) -> int:
+    return max(1, math.ceil(interval_s / SLOT_S - 1e-9))
 
 
 def _at(due: Due[Item]) -> float:

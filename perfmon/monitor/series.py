@@ -160,12 +160,19 @@ class CheckSeries:
         self._quantiles: tuple[int, tuple[float, ...]] = (-1, ())
 
     def add(self, measurement: Measurement, minute: int) -> Minute | None:
-        """Take in one run of the given minute; answers with the minute that it closed."""
-        closed = self._open(minute) if minute != self._minute else None
+        """Take in one run of the given minute; answers with the minute that it closed.
+
+        A recheck tells the state, and enters nothing that is counted or aggregated: there are more of them the worse
+        things are, so a minute of failure would weigh as much as an hour of success.
+        """
         failed = measurement.failure is not None
         if self.last is None or failed != (self.last.failure is not None):
             self.state_since = measurement.at
         self.last = measurement
+        if measurement.recheck:
+            self.last_failure = measurement if failed else self.last_failure
+            return None
+        closed = self._open(minute) if minute != self._minute else None
         self.runs += 1
         slot = minute % MINUTES
         self._run_total[slot] += 1
@@ -182,6 +189,7 @@ class CheckSeries:
     def window(self, metric: str, span_s: float, now: float) -> Window:
         """The last `span_s` seconds of "failed", "first_try_failed", "duration" or "duration:<phase>"."""
         times, values = self._points.window(metric, span_s, now)
+        last = self.last
         return Window(
             metric=metric,
             type=PROBE_METRICS[metric].type,
@@ -191,8 +199,9 @@ class CheckSeries:
             now=now,
             span_s=span_s,
             since=self.since,
-            last_at=None if self.last is None else self.last.at,
+            last_at=None if last is None else last.at,
             interval_s=self.check.interval_s,
+            newer=(last.at, _column(metric, last)) if last is not None and last.recheck else None,
         )
 
     def quantiles(self, minute: int) -> tuple[float, ...]:
@@ -404,15 +413,22 @@ class _Points:
 
 
 def _columns(names: Sequence[str], measurement: Measurement) -> Sequence[float]:
-    first = measurement.first
-    usual = (0.0 if measurement.failure is None else 1.0, first.duration_s)
+    usual = (0.0 if measurement.failure is None else 1.0, measurement.first.duration_s)
     if len(names) == len(usual):
         return usual
-    return (*usual, *(_first_try(name, first) for name in names[2:]))
+    return (*usual, *(_column(name, measurement) for name in names[2:]))
 
 
-def _first_try(name: str, first: Measurement) -> float:
-    """One of the columns that only rules ask for."""
-    if name == "first_try_failed":
-        return 0.0 if first.failure is None else 1.0
-    return next((seconds for phase, seconds in first.phases.items() if name == f"duration:{phase}"), 0.0)
+def _column(name: str, measurement: Measurement) -> float:
+    """What a rule sees of a run by the metric's name. But for the result, it is the first try's."""
+    first = measurement.first
+    match name:
+        case "failed":
+            value = float(measurement.failure is not None)
+        case "first_try_failed":
+            value = float(first.failure is not None)
+        case "duration":
+            value = first.duration_s
+        case _:
+            value = next((seconds for phase, seconds in first.phases.items() if name == f"duration:{phase}"), 0.0)
+    return value

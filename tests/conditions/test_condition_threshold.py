@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from perfmon.conditions import threshold as condition
 from perfmon.model import Verdict, Window
@@ -300,3 +301,13 @@ def test_every_window_gets_a_verdict_that_is_whole(case, values, since):
         assert verdict.n > 0
         assert verdict.low is None or verdict.low <= verdict.value
         assert verdict.high is None or verdict.high >= verdict.value
+
+
+def test_a_recheck_is_the_last_value_and_none_of_those_that_are_aggregated():
+    seen = replace(failed(0, 0, 0, 1), newer=(NOW, 0.0))
+
+    assert "ok" == judge("last < 1", seen).level
+    assert 0.25 == judge("rate < 50%", seen).value
+    long_ago = NOW - 31.0
+    stale = replace(seen, newer=(long_ago, 0.0), last_at=long_ago, times=[], values=[])
+    assert "no_data" == judge("last < 1", stale).level

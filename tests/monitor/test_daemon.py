@@ -141,6 +141,31 @@ state: {{path: ''}}
         assert [("Shaky", "firing")] == [(alert["rule"], alert["state"]) for alert in daemon.alerts()]
 
 
+def test_a_target_that_fails_is_rechecked_sooner_and_found_when_it_is_back(shop, file, tmp_path):
+    """Runs are due every 2 s, so what is seen here within a second is seen by rechecks."""
+    file.write_text(
+        f"""
+probes:
+  - {{name: shop, interval: 2s, interval_failing: 100ms, targets: ["{shop.url}/"]}}
+rules: [{{name: Down, threshold: last < 1}}]
+state: {{path: ''}}
+"""
+    )
+    shop.status = 503
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: (daemon.metric("perfmon_probe_rechecks_total", reason="status") or 0) >= 5, "it rechecks")
+        assert ["firing"] == [alert["state"] for alert in daemon.alerts()]
+        shop.status = 200
+        eventually(lambda: daemon.metric("perfmon_probe_rechecks_total", result="success"), "it is back")
+        assert [] == [alert for alert in daemon.alerts() if alert["state"] == "firing"]
+        rechecks = daemon.metrics().count("perfmon_probe_rechecks_total{")
+        eventually(lambda: daemon.metric("perfmon_probe_runs_total", result="success"), "the next run is fine, too")
+
+        assert 2 == rechecks
+        assert 1.0 == daemon.metric("perfmon_probe_rechecks_total", result="success")
+        assert daemon.metric("perfmon_probe_latency_seconds_count") <= 3
+
+
 def test_killed_while_firing_it_comes_back_firing_and_pages_nobody_twice(shop, pager, file, tmp_path):
     """Case A08: same alert, same start, no second page."""
     file.write_text(config(shop, pager))

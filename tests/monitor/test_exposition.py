@@ -162,6 +162,20 @@ async def test_a_confirmed_run_shows_its_result_its_first_try_and_how_many_it_to
     assert len(found) == exposition.series_count
 
 
+async def test_a_recheck_is_counted_apart_and_is_none_of_the_durations(exposition):
+    check = replace(make_check(), interval_failing_s=2.0)
+    exposition.observe(make_run(check, failure=REFUSED), check)
+    for failure in (REFUSED, None):
+        exposition.observe(replace(make_run(check, duration_s=0.002, failure=failure), recheck=True), check)
+    found = await series_of(exposition)
+
+    rechecks = "perfmon_probe_rechecks_total"
+    assert [0.0, 1.0] == [found[key(RUNS, result=result, reason=reason, **SHOP)] for result, reason in OUTCOMES]
+    assert [1.0, 1.0] == [found[key(rechecks, result=result, reason=reason, **SHOP)] for result, reason in OUTCOMES]
+    assert (1.0, 0.002) == (found[key("probe_success", **SHOP)], found[key("probe_duration_seconds", **SHOP)])
+    assert 1.0 == found[key("perfmon_probe_latency_seconds_count", **SHOP)]
+
+
 async def test_first_tries_are_counted_apart_only_while_runs_are_confirmed(exposition):
     check = make_check()
     confirmed = replace(check, confirm=Confirm(attempts=2, failures=2))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 from servers import serve, silent
 
@@ -201,3 +202,83 @@ async def test_probes_that_block_end_at_their_deadline_each_time_and_hold_up_no_
     assert 9 <= len(measured) <= 11
     assert {"timeout"} == {one.failure.reason for one in measured}
     assert all(0.04 < one.duration_s < 0.1 for one in measured)
+
+
+# ---------------------------------------------------------------- rechecks
+
+
+class Told:
+    """Work whose results a test sets, and which knows of each run when it was and whether it was a recheck."""
+
+    def __init__(self, runs, *, failed, takes_s=0.0):
+        self.runs = runs
+        self.failed = failed
+        self.takes_s = takes_s
+        self.seen = []
+
+    async def __call__(self):
+        began = time.monotonic()
+        await asyncio.sleep(self.takes_s)
+        self.seen.append((began, self.runs.is_recheck("shop")))
+        return self.failed
+
+    def times(self, *, recheck):
+        return [at for at, was in self.seen if was == recheck]
+
+
+def gaps(times):
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+async def test_what_fails_is_rechecked_on_its_own_grid_until_it_is_fine():
+    """No drift, no burst at either switch, and the due times stay what they are."""
+    async with running() as runs:
+        work = Told(runs, failed=True)
+        runs.add("shop", 1.0, work, failing_s=0.2)
+        runs.schedule.realign()
+        await asyncio.sleep(2.5)
+        work.failed = False
+        await asyncio.sleep(0.3)
+        rechecked = len(work.times(recheck=True))
+        await asyncio.sleep(1.4)
+
+        every = [at for at, _ in work.seen]
+        assert 6 <= rechecked <= 12
+        assert rechecked == len(work.times(recheck=True))
+        assert all(0.9 < gap < 1.1 for gap in gaps(work.times(recheck=False)))
+        assert 0.1 <= min(gaps(every))
+        assert 4 <= len(work.times(recheck=False)) <= 5
+        assert len(work.times(recheck=False)) == value(runs, "perfmon_schedule_due_total")
+        assert 0.0 == skipped(runs, "running")
+
+
+async def test_a_recheck_that_is_under_way_when_a_run_is_due_is_that_run():
+    """Otherwise the failures of a target that hangs would be missing from what is counted."""
+    async with running() as runs:
+        work = Told(runs, failed=True, takes_s=0.28)
+        runs.add("shop", 0.5, work, failing_s=0.3)
+        runs.schedule.realign()
+        await asyncio.sleep(3.2)
+
+        assert 0.0 == skipped(runs, "running")
+        assert abs(len(work.times(recheck=False)) - value(runs, "perfmon_schedule_due_total")) <= 1
+        assert work.times(recheck=True) or gaps([at for at, _ in work.seen])
+
+
+async def test_a_replaced_entry_that_fails_is_rechecked_on_and_a_removed_one_is_not():
+    async with running() as runs:
+        work, anew = Told(runs, failed=True), Told(runs, failed=True)
+        runs.add("shop", 0.5, work, failing_s=0.1)
+        runs.schedule.realign()
+        await asyncio.sleep(0.75)
+        runs.add("shop", 31.0, anew, failing_s=0.1)
+        runs.schedule.realign()
+        await asyncio.sleep(0.5)
+        runs.remove("shop")
+        runs.schedule.realign()
+        await asyncio.sleep(0.02)  # one may have been under way
+        rechecked = len(anew.seen)
+        await asyncio.sleep(0.3)
+
+        assert 3 <= rechecked <= 6
+        assert rechecked == len(anew.seen)

@@ -3,14 +3,16 @@
 import asyncio
 import math
 import zlib
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmon.clock import ManualClock, SystemClock
-from perfmon.monitor.schedule import SLOT_S, Grid, Schedule, phase
+from perfmon.monitor.schedule import SLOT_S, Grid, Like, Schedule, phase
 
 
 def taken(grid, now):
@@ -113,6 +115,61 @@ def test_every_due_time_is_either_run_or_counted_as_skipped(keys, steps, anchor)
 
     for key, interval_s in keys.items():
         assert abs(seen[key] - (now - start) / interval_s) <= 1 + 1e-3
+
+
+@given(key=st.text(max_size=8), interval_s=st.sampled_from([0.5, 1.0, 7.0, 60.0]), divisor=st.integers(1, 5))
+def test_an_entry_like_another_shares_its_due_times_where_its_interval_divides_the_others(key, interval_s, divisor):
+    """At the other's instant or within the slot behind it, never before it: the other one comes first."""
+    grid = Grid(anchor=-5.0)
+    shorter_s = interval_s / divisor
+    grid.add("slow", interval_s, "slow", now=100.0)
+    grid.add("quick", shorter_s, "quick", now=100.0, like=Like("slow", interval_s))
+    slow, quick = ([*grid.due_times(one, 100.0, 100.0 + 3 * interval_s)] for one in ("slow", "quick"))
+
+    assert 3 <= len(slow) <= 4
+    for at in slow[:-1]:
+        nearest = min(quick, key=lambda other, at=at: abs(other - at))
+        assert -1e-6 <= nearest - at <= SLOT_S
+    assert all(abs(later - earlier - shorter_s) < 1e-6 for earlier, later in pairwise(quick))
+
+
+async def test_what_joins_while_it_fires_is_on_time_and_disturbs_nobody():
+    clock = SystemClock()
+    late = {"a": [], "b": []}
+    schedule = Schedule(clock, lambda due: late[due.item].append(clock.monotonic() - due.at))
+    schedule.add("a", 0.5, "a")
+    schedule.start()
+    await asyncio.sleep(0.1)
+    schedule.join("b", 0.1, "b", like=Like("a", 0.5))
+    await asyncio.sleep(1.0)
+    schedule.remove("b")
+    joined = len(late["b"])
+    await asyncio.sleep(0.5)
+    await schedule.stop()
+    schedule.join("b", 0.1, "b", like=Like("a", 0.5))
+    await asyncio.sleep(0.15)
+
+    assert 9 <= joined <= 11
+    assert joined == len(late["b"])
+    assert 3 == len(late["a"])
+    assert max(*late["a"], *late["b"]) < 0.05
+
+
+def test_a_thousand_cold_checks_start_evenly_over_their_minute_and_a_restart_keeps_each_ones_place():
+    """Case S10. Chi-square of 60 bins, 59 degrees of freedom: 99.6 is the 99.95th percentile."""
+    keys = [f"shop/http://127.0.0.1:{number}/" for number in range(1000)]
+    offsets = []
+    for start in (0.0, 86_423.0):  # a restart a day later
+        grid = Grid(anchor=0.0)
+        for key in keys:
+            grid.add(key, 60.0, key, now=start)
+        first = {due.item: due.at - start for due in grid.take(start + 60.0)}
+        assert 1000 == len(first)
+        offsets.append({key: (start + first[key]) % 60.0 for key in keys})
+        counts = Counter(int(offset) for offset in first.values())
+        assert sum((counts[second] - 1000 / 60) ** 2 / (1000 / 60) for second in range(61)) < 99.6
+
+    assert max(abs(offsets[0][key] - offsets[1][key]) for key in keys) < 1e-3
 
 
 async def test_the_scheduler_fires_on_the_grid_for_real():

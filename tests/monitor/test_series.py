@@ -91,6 +91,29 @@ def test_of_a_repeated_run_the_result_is_the_last_tries_and_the_duration_the_fir
     assert (5.0, 5.0, 5.0) == past.quantiles(series.minute(clock.monotonic()))
 
 
+def test_a_recheck_is_the_state_and_no_point(series, clock):
+    """A minute of failure must not weigh as much as an hour of success, for being looked at more closely."""
+    watched = check()
+    series.add_check(watched)
+    series.window(watched.key, "duration:tls", 60.0, clock.monotonic())
+    run(series, clock, watched, failure=REFUSED)
+    for failure in (REFUSED, REFUSED, None):
+        clock.advance(2.0)
+        recheck = measured(clock, watched, duration_s=0.5, failure=failure, phases={"tls": 0.25})
+        assert series.add(watched.key, replace(recheck, recheck=True)) is None
+
+    past, now = series.checks[watched.key], clock.monotonic()
+    assert (1, 1, (1, 1)) == (past.runs, past.failures, past.totals(series.minute(now)))
+    assert pytest.approx((0.1, 0.1, 0.1)) == past.quantiles(series.minute(now))
+    assert (None, now, now - 2.0) == (past.last.failure, past.state_since, past.last_failure.at)
+    window = series.window(watched.key, "failed", 60.0, now)
+    assert ([1.0], (now, 0.0), now, 10.0) == (list(window.values), window.newer, window.last_at, window.interval_s)
+    assert (now, 0.25) == series.window(watched.key, "duration:tls", 60.0, now).newer
+    clock.advance(4.0)
+    run(series, clock, watched)
+    assert series.window(watched.key, "failed", 60.0, clock.monotonic()).newer is None
+
+
 def test_a_phase_becomes_a_column_when_a_rule_asks_for_it(series, clock):
     watched = check()
     series.add_check(watched)
