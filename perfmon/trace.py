@@ -80,6 +80,19 @@ class Trace:
         """Seconds left until the deadline, never negative."""
         return max(0.0, self.deadline - self.clock.monotonic())
 
+    def part(self, deadline: float) -> "Trace":
+        """A notebook for a part of the run, with a deadline and phases of its own; all else goes into this one."""
+        part = Trace(clock=self.clock, deadline=deadline, network=self.network)
+        part.facts, part.lines, part.steps = self.facts, self.lines, self.steps
+        part._started = self._started
+        return part
+
+    def join(self, part: "Trace") -> None:
+        """Let the phases of a part count for the run; what else there was to say of it was said when it happened."""
+        self.address = self.address or part.address
+        for phase, seconds in part.phases.items():
+            self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+
     def note(self, text: str, **fields: object) -> None:
         """Say what is happening, for `debug=true` and `perfmon probe --debug`; free when nobody asked."""
         if self.lines is not None and len(self.lines) < _MOST_LINES:

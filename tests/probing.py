@@ -4,7 +4,7 @@ from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.model import Measurement, Module, Target
 from perfmon.network import Network
-from perfmon.probes import dns, http, icmp, mysql, postgres, redis, tcp, tls, unix
+from perfmon.probes import dns, flow, http, icmp, mysql, postgres, redis, tcp, tls, unix
 from perfmon.probes import exec as exec_probe
 
 
@@ -82,6 +82,20 @@ async def probe_exec(
     )
     whom = Target(probe="test", address=target, hostname=hostname)
     return await measure.probe(whom, module, clock=SystemClock(), network=network, debug=debug)
+
+
+async def probe_flow(
+    network: Network,
+    address: str,
+    config: flow.Config,
+    *,
+    timeout_s: float = 2.0,
+    hostname: str = "",
+    debug: bool = False,
+) -> Measurement:
+    module = Module(name="flow", kind="flow", timeout_s=timeout_s, config=config)
+    target = Target(probe="test", address=address, hostname=hostname)
+    return await measure.probe(target, module, clock=SystemClock(), network=network, debug=debug)
 
 
 def outcome(measurement: Measurement) -> str:

@@ -32,7 +32,7 @@ LAYERS = (
     ("cgroupfs", "containers"),
     ("secret",),
     ("kinds",),
-    ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps"),
+    ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps", "template"),
 )
 KINDS = ("probes", "samplers", "conditions", "receivers", "simulators")
 HEAVY = (

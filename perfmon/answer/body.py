@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from perfmon.answer import cel, json_rules
+from perfmon.answer.json_path import read_json
 from perfmon.answer.json_rules import JsonRule
 from perfmon.model import Reason, fact_key
 from perfmon.patterns import Pattern, compile_pattern, problem
@@ -117,7 +118,7 @@ def _failed_condition(rules: BodyRules, body: bytes) -> str:
 
 def _judge_values(rules: Sequence[JsonRule], body: bytes, facts: dict[str, float]) -> Verdict:
     try:
-        document = json_rules.read_json(body)
+        document = read_json(body)
     except ValueError as error:
         return Verdict(reason="json", message=str(error), facts=facts)
     for rule in rules:

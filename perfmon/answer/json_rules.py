@@ -1,24 +1,17 @@
-"""Demands on values in a JSON body. A value that is missing, or of the wrong type, meets none of them.
+"""Demands on values in a JSON body. A value that is missing, or of the wrong type, meets none of them."""
 
-A path is the names and numbers on the way: `data[0].id`, `["key.with.dots"]`; `$` before it is JSONPath's, and alone it
-is the whole body. It leads to one value: there are no wildcards and no filters, for which there is CEL.
-"""
-
-import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from perfmon import threshold
+from perfmon.answer.json_path import parse_path, value_at
 from perfmon.patterns import compile_pattern, problem
 from perfmon.secret import quoted_or_masked
 from perfmon.units import quoted
 
-__all__ = ["JsonRule", "check", "number_at", "parse_path", "read_json", "unmet"]
-
-Path = tuple[str | int, ...]
+__all__ = ["JsonRule", "check", "number_at", "unmet"]
 
 
 class JsonRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,54 +45,7 @@ def check(rule: JsonRule) -> Iterable[tuple[str, str]]:
         yield "expect_missing", "what is missing can meet no other expectation"
 
 
-@lru_cache(maxsize=4096)
-def parse_path(text: str) -> Path:
-    """The steps of a path; ValueError with a sentence."""
-    rest = text[1:] if text == "$" or text.startswith(("$.", "$[")) else text  # "$ref" is a name
-    if rest and rest[0] not in ".[":
-        rest = f".{rest}"
-    steps: list[str | int] = []
-    at = 0
-    while at < len(rest):
-        step = _STEP.match(rest, at)
-        if step is None:
-            raise ValueError(f'expected a path such as data[0].id or ["a.b"], got {quoted(text)}')
-        steps.append(int(step["index"]) if step["index"] else _name(step))
-        at = step.end()
-    if not steps and text != "$":
-        raise ValueError(f"expected a path such as data[0].id, or $ for the whole body, got {quoted(text)}")
-    return tuple(steps)
-
-
-_STEP = re.compile(
-    r"""
-      \.(?P<name>[^.\[\]*?()"'\s@]+)
-    | \[(?P<index>[0-9]{1,9})\]
-    | \[(?P<key>"(?:[^"\\]|\\.)*")\]
-    | \['(?P<plain>[^']*)'\]
-    """,
-    re.VERBOSE,
-)
-
-
-def _name(step: re.Match[str]) -> str:
-    if step["key"] is None:
-        return step["name"] if step["name"] is not None else step["plain"]
-    name: str = msgspec.json.decode(step["key"], type=str)
-    return name
-
-
 # ---------------------------------------------------------------- a body
-
-
-def read_json(body: bytes) -> Any:
-    """What a body says; ValueError with a sentence when it is no JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except RecursionError:
-        raise ValueError("body is not JSON that can be read: it is nested too deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"body is not JSON: {str(error)[:1].lower()}{str(error)[1:]}") from None
 
 
 def unmet(rules: Sequence[JsonRule], document: Any) -> str:
@@ -109,12 +55,12 @@ def unmet(rules: Sequence[JsonRule], document: Any) -> str:
 
 def number_at(path: str, document: Any) -> float | None:
     """The number at a path, None for every other value."""
-    value = _value_at(parse_path(path), document)
+    value = value_at(parse_path(path), document)
     return float(value) if _is_number(value) and abs(value) < _LARGEST else None
 
 
 def _objection(rule: JsonRule, document: Any) -> str:
-    value = _value_at(parse_path(rule.path), document)
+    value = value_at(parse_path(rule.path), document)
     if rule.expect_missing:
         return "" if value is None else f"{rule.path} is {_shown(value)}, expected none"
     if value is None:
@@ -156,18 +102,6 @@ _EXPECTATIONS: tuple[tuple[str, Callable[[Any, str], bool], str], ...] = (
     ("expect_value", _compares, "expected"),
     ("expect_length", _has_length, "expected a length"),
 )
-
-
-def _value_at(path: Path, document: Any) -> Any:
-    """None for what is missing, and for null."""
-    for step in path:
-        if isinstance(step, str) and isinstance(document, dict):
-            document = document.get(step)
-        elif isinstance(step, int) and isinstance(document, list) and step < len(document):
-            document = document[step]
-        else:
-            return None
-    return document
 
 
 def _holds(comparison: str, number: float | None) -> bool:

@@ -132,7 +132,7 @@ class Handle:
             headers=headers,
             last_modified=info(pycurl.INFO_FILETIME),
             location=location.decode("utf-8", "replace") if location else "",
-            cookies=self._new_cookies() if location else (),
+            cookies=self._new_cookies() if location or self._request.keep_cookies else (),
             certificates=self._certificates() if tls else (),
             tls_version=self._tls_version if tls and not (code and last == "tls") else "",
         )

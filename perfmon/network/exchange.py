@@ -25,6 +25,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tls: TlsConfig | None = None  # None = plain text
     decode: str = ""  # the Content-Encoding to ask for and to undo
     keep_headers: bool = False
+    keep_cookies: bool = False  # of a response that is no redirect; those of one always are
     keep_body_bytes: int = FIRST_BYTES
     body_limit_bytes: float = 0.0  # a longer body fails; 0 = none
     connect_only: bool = False  # end when the connection stands, TLS included
@@ -62,7 +63,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]  # names in lower case; only with `keep_headers`
     last_modified: int  # Unix time, -1 = not said
     location: str  # where a redirect leads, absolute
-    cookies: tuple[bytes, ...]  # of a redirect, in libcurl's form, for `Transfer.perform(cookies=...)`
+    cookies: tuple[bytes, ...]  # all that are known now, in libcurl's form, for `Transfer.perform(cookies=...)`
     certificates: tuple[str, ...]  # PEM, leaf first; also those of a name that did not match
     tls_version: str  # "TLSv1.3"
     websocket: Talk | None = None  # stands after an upgrade, and is for whoever asked to close

@@ -35,6 +35,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     prefer: Family
     fallback: bool
     follow: bool
+    keep_cookies: bool = False  # also those of the last response, for the next errand
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -55,6 +56,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     response: Response | None = None  # the last one; None when nobody was reached
     redirects: int = 0  # met, the one not followed included
     tls: bool = False  # the last response came over TLS
+    cookies: Collection[bytes] = ()  # for the next errand; only with `keep_cookies`
 
 
 def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
@@ -75,25 +77,25 @@ def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
     )
 
 
-async def follow(leg: Leg, errand: Errand, trace: Trace) -> Arrival:
-    """Go from `leg` to the end, or to where the errand says to stop."""
+async def follow(leg: Leg, errand: Errand, trace: Trace, *, cookies: Collection[bytes] = ()) -> Arrival:
+    """Go from `leg` to the end, or to where the errand says to stop; `cookies` are those of an errand before."""
     later: list[Leg] = []  # made for this run alone
     try:
-        return await _follow(leg, errand, trace, later)
+        return await _follow(leg, errand, trace, later, cookies)
     finally:
         for made in later:
             made.hop.exchange.close()
 
 
-async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg]) -> Arrival:
-    cookies: Collection[bytes] = ()
+async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg], cookies: Collection[bytes]) -> Arrival:
     redirects = 0
     while True:
         response = await reach(leg.hop, trace, cookies=cookies)
         if isinstance(response, Failure):
-            return Arrival(failure=response, redirects=redirects)
+            return Arrival(failure=response, redirects=redirects, cookies=cookies)
         tls = leg.url.scheme == "https" and response.status != 0
-        arrival = Arrival(failure=response.error, response=response, redirects=redirects, tls=tls)
+        cookies = response.cookies
+        arrival = Arrival(failure=response.error, response=response, redirects=redirects, tls=tls, cookies=cookies)
         if response.status not in _REDIRECTS or not response.location or _broken(response):
             return arrival
         redirects += 1
@@ -101,7 +103,6 @@ async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg]) -> A
             return msgspec.structs.replace(arrival, redirects=redirects)
         if redirects > MOST_REDIRECTS:
             return msgspec.structs.replace(arrival, redirects=redirects, failure=_TOO_MANY)
-        cookies = response.cookies
         try:
             leg = _next_leg(leg, errand, response)
         except ValueError as error:
@@ -149,6 +150,7 @@ def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, 
         tls=errand.tls if url.scheme == "https" else None,
         decode=errand.decode,
         keep_headers=errand.keep_headers,
+        keep_cookies=errand.keep_cookies,
         keep_body_bytes=errand.keep_body_bytes,
         body_limit_bytes=errand.body_limit_bytes,
     )

@@ -147,7 +147,7 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
         trace.end()
     _write_facts(ended, config, trace)
     failure = _judge(ended, config, trace)
-    return None if failure is None else without(_secrets(config, env), failure)
+    return without(_passed_on(config, env), failure)
 
 
 async def _run(target: Target, config: Config, env: Mapping[str, str], trace: Trace) -> Ended:
@@ -251,9 +251,9 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _secrets(config: Config, env: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not be shown, should the program print it."""
-    return hidden([config, {name: env[name] for name in config.env_pass if name in env}])
+def _passed_on(config: Config, env: Mapping[str, str]) -> tuple[str, ...]:
+    """What must not be shown, should the program print it; what the module says is hidden in any case."""
+    return hidden({name: env[name] for name in config.env_pass if name in env})
 
 
 # ---------------------------------------------------------------- facts

@@ -1,6 +1,5 @@
 """Send an HTTP request, follow its redirects, and hold the answer against what was demanded."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -16,6 +15,7 @@ from perfmon.network.address import Url, parse_url
 from perfmon.network.credentials import Authorization, BasicAuth
 from perfmon.network.exchange import Response
 from perfmon.network.follow import Arrival, Errand, Leg, first_leg, follow
+from perfmon.network.header import is_token, is_value
 from perfmon.network.tls import TlsConfig
 from perfmon.trace import Trace
 from perfmon.units import quoted
@@ -82,24 +82,19 @@ def check_target(address: str, _config: Config) -> str | None:
     return None
 
 
-# What RFC 9110 (sections 5.5 and 5.6.2) has in a method, in a header's name, and in its value.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-
-
 def _bad_request(config: Config) -> Iterable[tuple[str, str]]:
     """What no request can hold."""
-    if not _TOKEN.fullmatch(config.method):
+    if not is_token(config.method):
         yield "method", f"expected a method such as GET, got {quoted(config.method)}"
     for name in config.headers:
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             yield f"headers.{name}", f"expected the name of a header, got {quoted(name)}"
     values = {f"headers.{name}": value for name, value in config.headers.items()}
     values["bearer_token"] = config.bearer_token
     if config.authorization is not None:
         values |= {f"authorization.{name}": getattr(config.authorization, name) for name in ("type", "credentials")}
     for path, value in values.items():
-        if not _VALUE.fullmatch(value):  # it may be a secret, so it is not shown
+        if not is_value(value):  # it may be a secret, so it is not shown
             yield path, "holds a line break or another character that no header can have"
 
 

@@ -7,7 +7,6 @@ other probe; what the server must prove by RFC 6455, section 4.1, is judged here
 import asyncio
 import hashlib
 import os
-import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -20,6 +19,7 @@ from perfmon.model import Failure, Reason, Target, fact_key
 from perfmon.network import tls
 from perfmon.network.address import BadAddress, Url, bracketed, objection, parse_name, parse_url, shown
 from perfmon.network.exchange import FIRST_BYTES, Talk
+from perfmon.network.header import is_token, is_value
 from perfmon.network.reach import Hop, reach
 from perfmon.network.tls import TlsConfig
 from perfmon.network.transfer import Exchange, Request, Response
@@ -82,9 +82,6 @@ FAMILIES = (
 _SWITCHING = 101
 _OWN_HEADERS = ("connection", "upgrade")
 _MATCHED_IN_LOOP = 64 * 1024  # characters; RE2 reads some 100 MB/s: a longer message goes to a thread
-# What RFC 9110 (sections 5.5 and 5.6.2) has in a header's name, which is also what a subprotocol is, and in its value.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 
 
 # ---------------------------------------------------------------- what config.py asks
@@ -101,7 +98,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
         if not step.expect and not step.send:
             yield f"query_response[{i}]", "a step expects a message, sends one, or both"
     for i, name in enumerate(config.subprotocols):
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             yield f"subprotocols[{i}]", f"expected the name of a subprotocol, got {quoted(name)}"
 
 
@@ -114,10 +111,10 @@ def _bad_headers(http: HttpConfig) -> Iterable[tuple[str, str]]:
     if http.basic_auth and http.bearer_token:
         yield "http_config.basic_auth", "at most one of basic_auth and bearer_token may be given"
     for path, value in (*_pairs(http.headers, "headers."), ("bearer_token", http.bearer_token)):
-        if not _VALUE.fullmatch(value):  # it may be a secret, so it is not shown
+        if not is_value(value):  # it may be a secret, so it is not shown
             yield f"http_config.{path}", "holds a line break or another character that no header can have"
     for name in http.headers:
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             yield f"http_config.headers.{name}", f"expected the name of a header, got {quoted(name)}"
         if name.lower().startswith("sec-websocket-") or name.lower() in _OWN_HEADERS:
             yield f"http_config.headers.{name}", "the upgrade's own header"

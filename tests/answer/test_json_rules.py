@@ -5,7 +5,8 @@ import json
 import pytest
 
 from perfmon.answer import json_rules
-from perfmon.answer.json_rules import JsonRule, parse_path
+from perfmon.answer.json_path import parse_path, read_json
+from perfmon.answer.json_rules import JsonRule
 
 
 def objection(document, **rule):
@@ -103,7 +104,7 @@ def test_a_rule_that_makes_no_sense_is_refused_e04_e26(rule, field):
 @pytest.mark.parametrize("body", [b"", b"hello", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}'])
 def test_a_body_that_is_no_json_is_told_in_words(body):
     with pytest.raises(ValueError, match="body is not JSON"):
-        json_rules.read_json(body)
+        read_json(body)
 
 
 @pytest.mark.parametrize(("value", "number"), [(5, 5.0), (True, None), ("5", None), (10**400, None), (None, None)])
