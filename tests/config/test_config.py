@@ -24,6 +24,7 @@ SECRETS = {
     "CHAT_HOOK": "T01/B02",
     "SHOP_API_TOKEN": "abc",
     "ORDERS_PASSWORD": "abcd",
+    "SHOP_PASSWORD": "abcde",
 }
 
 GOOD = """\
@@ -454,7 +455,20 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     read_config = config.load([EXAMPLE], env=SECRETS)
 
     assert [] == list(validator.iter_errors(yaml.safe_load(EXAMPLE.read_text())))
-    kinds_shown = {"dns", "exec", "grpc", "http", "icmp", "mysql", "postgres", "redis", "tcp", "tls", "websocket"}
+    kinds_shown = {
+        "dns",
+        "exec",
+        "flow",
+        "grpc",
+        "http",
+        "icmp",
+        "mysql",
+        "postgres",
+        "redis",
+        "tcp",
+        "tls",
+        "websocket",
+    }
     assert kinds_shown == {module.kind for module in read_config.modules.values()}
     assert {"cgroup", "host", "process"} == {sampler.kind for sampler in read_config.samplers}
     assert {"threshold", "absent"} == {rule.kind for rule in read_config.rules}
