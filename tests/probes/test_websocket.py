@@ -475,7 +475,7 @@ async def test_a_bad_certificate_is_told_and_shown(network, authority, tmp_path,
         ("http://127.0.0.1/", "expected a ws or wss URL"),
         ("ws:///path", "no host"),
         ("ws://127.0.0.1:0/", "port 0"),
-        ("ws://user:pass@127.0.0.1/", "basic_auth"),
+        ("ws://user:hunter22@127.0.0.1/", "basic_auth"),
     ],
 )
 async def test_an_address_that_is_none_fails_in_words(network, address, words):
