@@ -73,8 +73,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls_config: TlsConfig = TlsConfig()
 
 
+# Those of the demands stand with `http`: a family is declared once.
 FAMILIES = (
-    *demands.FAMILIES,
     Family("probe_flow_steps", "gauge", "How many steps the flow has, without its clean-up."),
     Family("probe_flow_steps_passed", "gauge", "How many of them passed."),
     Family(
