@@ -1,4 +1,4 @@
-"""Side by side with Debian's blackbox_exporter: one file of modules, the same servers, what either says of them.
+"""Side by side with Debian's blackbox_exporter: `perfmon serve --blackbox` with the same file and the same servers.
 
 Each case is one target under one module. Both must agree on success, status code, families and phases, but for the
 differences of `WANTED`, each of which is argued there; one that is gone must leave the list.
@@ -12,22 +12,18 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
-from daemon import eventually, get
+from daemon import eventually, get, perfmon
+from dns_server import answering, name_server
 from prometheus_client.parser import text_string_to_metric_families
 from servers import LONG_AGO, answer, closing, garbage, http, read_request, redirecting, resetting, serve, silent
 from servers import unused_port as closed_port
-
-from perfmon import config, measure
-from perfmon.clock import SystemClock
-from perfmon.model import Target
-from perfmon.monitor.exposition import render_probe
 
 pytestmark = pytest.mark.servers
 
 MODULES = """
 modules:
   http_2xx: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4}}
-  hasty: {prober: http, timeout: 300ms, http: {preferred_ip_protocol: ip4}}
+  hasty: {prober: http, timeout: 500ms, http: {preferred_ip_protocol: ip4}}
   ip6: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip6}}
   only_ip4: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4, ip_protocol_fallback: false}}
   http_404: {prober: http, timeout: 2s, http: {valid_status_codes: [404]}}
@@ -55,6 +51,20 @@ modules:
   renamed: {prober: http, timeout: 2s, http: {tls_config: {ca_file: CA, server_name: elsewhere.example}}}
   tls13: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4, tls_config: {ca_file: CA, min_version: TLS13}}}
   tcp: {prober: tcp, timeout: 2s, tcp: {preferred_ip_protocol: ip4}}
+  banner:
+    prober: tcp
+    timeout: 1s
+    tcp: {preferred_ip_protocol: ip4, query_response: [{expect: "^SSH-2.0-(.*)$", send: "SSH-2.0-probe"}]}
+  dns: {prober: dns, timeout: 1s, dns: {query_name: shop.example, query_type: A, preferred_ip_protocol: ip4}}
+  dns_soa: {prober: dns, timeout: 1s, dns: {query_name: shop.example, query_type: SOA}}
+  dns_tcp: {prober: dns, timeout: 1s, dns: {query_name: shop.example, query_type: A, transport_protocol: tcp}}
+  dns_rcode: {prober: dns, timeout: 1s, dns: {query_name: shop.example, valid_rcodes: [NXDOMAIN]}}
+  dns_ttl:
+    prober: dns
+    timeout: 1s
+    dns: {query_name: shop.example, query_type: A, validate_answer_rrs: {fail_if_not_matches_regexp: ["\t300\t"]}}
+  icmp: {prober: icmp, timeout: 1s, icmp: {preferred_ip_protocol: ip4}}
+  icmp6: {prober: icmp, timeout: 1s, icmp: {preferred_ip_protocol: ip6, payload_size: 100}}
   tcp_tls: {prober: tcp, timeout: 400ms, tcp: {preferred_ip_protocol: ip4, tls: true, tls_config: {ca_file: CA}}}
 """
 
@@ -111,7 +121,16 @@ async def without_body(reader, writer):
 # ---------------------------------------------------------------- the differences that are wanted
 
 # Newer blackbox_exporters have them, Debian's 0.23 does not.
-EVERYWHERE = ("+probe_timeout_seconds", "+probe_failed_due_to_bytes")
+NEWER = ("+probe_timeout_seconds", "+probe_failed_due_to_bytes")
+# Beside all of theirs: each step of a dialogue timed, questions counted, more than one packet and what became of each.
+OWN = (
+    "+probe_step_duration_seconds",
+    "+probe_dns_attempts",
+    "+probe_icmp_packet",
+    "+probe_icmp_duration_rtt",
+    "+probe_icmp_jitter",
+)
+EVERYWHERE = (*NEWER, *OWN)
 
 # A certificate that was refused is still shown: it is what has to be looked at (their issues 653 and 1119).
 CERTIFICATE = ("+probe_ssl_earliest_cert_expiry", "+probe_ssl_last_chain_info")
@@ -181,12 +200,15 @@ def read(text):
         success=facts["probe_success"],
         status=facts.get("probe_http_status_code"),
         families=frozenset(facts),
-        phases=frozenset(s.labels["phase"] for s in series if s.name == "probe_http_duration_seconds"),
+        phases=frozenset(s.labels["phase"] for s in series if s.name in PHASED),
         facts={name: value for name, value in facts.items() if name in COMPARED},
     )
 
 
+PHASED = ("probe_http_duration_seconds", "probe_dns_duration_seconds", "probe_icmp_duration_seconds")
 COMPARED = (
+    "probe_dns_answer_rrs", "probe_dns_authority_rrs", "probe_dns_additional_rrs", "probe_dns_query_succeeded",
+    "probe_dns_serial", "probe_icmp_reply_hop_limit",
     "probe_ip_protocol", "probe_ip_addr_hash", "probe_http_redirects", "probe_http_ssl", "probe_http_version",
     "probe_http_content_length", "probe_http_uncompressed_body_length", "probe_failed_due_to_regex",
     "probe_http_last_modified_timestamp_seconds", "probe_ssl_earliest_cert_expiry",
@@ -194,20 +216,16 @@ COMPARED = (
 )  # fmt: skip
 
 
-async def ours(network, modules, module, target, hostname):
-    clock = SystemClock()
-    target = Target(probe="", address=target, hostname=hostname)
-    measurement = await measure.probe(target, modules[module], clock=clock, network=network)
-    return read(render_probe(measurement, 2.0).decode())
-
-
-async def theirs(port, module, target, hostname):
-    query = urlencode({"module": module, "target": target} | ({"hostname": hostname} if hostname else {}))
+async def asked(port, case):
+    """What the exporter on that port says of a case."""
+    query = urlencode(
+        {"module": case.module, "target": case.target} | ({"hostname": case.hostname} if case.hostname else {})
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /probe?{query} HTTP/1.0\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    assert head.startswith(b"HTTP/1.0 200"), body
+    assert b"200" in head.split(b"\r\n")[0], body
     return read(body.decode())
 
 
@@ -250,17 +268,22 @@ def blackbox(binary, modules_file):
     process.wait()
 
 
-async def test_blackbox_exporter_says_the_same_but_for_what_is_wanted(blackbox, modules_file, network, authority):
-    modules = config.load([modules_file]).modules
+@pytest.fixture(scope="module")
+def daemon(modules_file):
+    with perfmon(modules_file.parent, f"--blackbox={modules_file}") as running:
+        yield running.port
+
+
+async def test_blackbox_exporter_says_the_same_but_for_what_is_wanted(blackbox, daemon, authority):
     async with AsyncExitStack() as stack:
         cases = [Case(*case) for case in await all_cases(stack, authority)]
 
+        at_once = asyncio.Semaphore(8)
+
         async def both(case):
-            one, other = await asyncio.gather(
-                ours(network, modules, case.module, case.target, case.hostname),
-                theirs(blackbox, case.module, case.target, case.hostname),
-            )
-            return case.name, tuple(each for each in differences(one, other) if each not in EVERYWHERE)
+            async with at_once:
+                one, other = await asyncio.gather(asked(daemon, case), asked(blackbox, case))
+            return case.name, tuple(each for each in differences(one, other) if not each.startswith(EVERYWHERE))
 
         seen = dict(await asyncio.gather(*map(both, cases)))
 
@@ -286,7 +309,34 @@ async def all_cases(stack, authority):
     old_tls.maximum_version = ssl.TLSVersion.TLSv1_2
     old = await at(http(plain), tls=old_tls)
     expired = await at(http(plain), tls=authority.context("localhost", until=LONG_AGO))
+
+    async def named(udp, tcp=None):
+        return (await stack.enter_async_context(name_server(udp, tcp)))[0]
+
+    async def greet(reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_6.9p1 Debian-2\r\n")
+        await reader.read()
+
+    known = answering("shop.example. 300 IN A 127.0.0.1", additional=["ns.shop.example. 60 IN A 127.0.0.2"])
+    soa = answering("shop.example. 300 IN SOA ns.example. admin.example. 1000 1 2 3 4")
+    unknown = answering(rcode="NXDOMAIN")
     return [
+        ("dns", "dns", await named(known)),
+        ("dns over tcp", "dns_tcp", await named(None, known)),
+        ("dns SOA", "dns_soa", await named(soa)),
+        ("dns, no such name", "dns", await named(unknown)),
+        ("dns, no such name wanted", "dns_rcode", await named(unknown)),
+        ("dns, server fails", "dns", await named(answering(rcode="SERVFAIL"))),
+        ("dns, TTL as wanted", "dns_ttl", await named(known)),
+        ("dns, other TTL", "dns_ttl", await named(answering("shop.example. 60 IN A 127.0.0.1"))),
+        ("dns, silent", "dns", await named(lambda _query: [])),
+        ("dns, refused", "dns_tcp", f"127.0.0.1:{closed_port()}"),
+        ("icmp", "icmp", "127.0.0.1"),
+        ("icmp, IPv6", "icmp6", "::1"),
+        ("icmp, no such name", "icmp", "nowhere.invalid"),
+        ("banner", "banner", f"127.0.0.1:{await at(greet)}"),
+        ("banner, another protocol", "banner", web),
+        ("banner, refused", "banner", f"127.0.0.1:{closed_port()}"),
         ("200", "http_2xx", f"http://{web}/200"),
         ("no scheme", "http_2xx", f"{web}/200"),
         ("299", "http_2xx", f"http://{web}/299"),
