@@ -34,6 +34,8 @@ modules:
   bearer: {prober: http, timeout: 2s, http: {bearer_token: geheim-4}}
   tcp: {prober: tcp, timeout: 2s}
   tls: {prober: tcp, timeout: 2s, tcp: {tls: true, tls_config: {ca_file: CA}}}
+  inline: {prober: tcp, timeout: 2s, tcp: {tls: true, tls_config: {ca: INLINE}}}
+  inline_http: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4, tls_config: {ca: INLINE}}}
   banner:
     prober: tcp
     timeout: 2s
@@ -46,7 +48,8 @@ SECRETS = ("geheim-1", "geheim-2", "geheim-3", "geheim-4")
 @pytest.fixture(scope="module")
 def file(tmp_path_factory, authority):
     path = tmp_path_factory.mktemp("blackbox") / "blackbox.yml"
-    path.write_text(MODULES.replace("CA", authority.file))
+    root = json.dumps(Path(authority.file).read_text())
+    path.write_text(MODULES.replace("CA", authority.file).replace("INLINE", root))
     return path
 
 
@@ -134,6 +137,14 @@ async def test_p08_p10_hostname_is_the_name_that_the_certificate_is_for(ask, aut
         _, unnamed = await ask("/probe", target=f"127.0.0.1:{port}", module="tls")
 
     assert (1.0, 0.0) == (value(named, "probe_success"), value(unnamed, "probe_success"))
+
+
+async def test_roots_that_stand_in_the_file_itself_are_trusted(ask, authority):
+    async with serve(http(lambda _request: answer()), tls=authority.context("localhost")) as port:
+        _, tcp = await ask("/probe", target=f"localhost:{port}", module="inline")
+        _, web = await ask("/probe", target=f"https://localhost:{port}/", module="inline_http")
+
+    assert (1.0, 1.0) == (value(tcp, "probe_success"), value(web, "probe_success"))
 
 
 async def test_hostname_is_the_name_that_dns_is_asked_for(ask):

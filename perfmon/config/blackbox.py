@@ -6,9 +6,11 @@ that perfmon does not have, each refused by its name with a sentence. The file a
 https://github.com/prometheus/blackbox_exporter/blob/master/CONFIGURATION.md
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,13 +29,9 @@ PROBERS = ("dns", "grpc", "http", "icmp", "tcp", "unix", "websocket")
 _NO_REVOCATION = "perfmon looks up no revocation lists; alert on what your certificate authority publishes"
 _NO_PROXY = "perfmon connects to WebSockets itself, without a proxy; expected no proxy setting here"
 _NOT_ON_WEBSOCKET = "has no effect on a WebSocket, in blackbox_exporter neither; expected it to be left out"
-_INLINE = 'perfmon takes certificates and keys from files; write it into one and name that in "{}_file"'
 
 REFUSED = {
     "check_revoked": _NO_REVOCATION,
-    "tls_config.ca": _INLINE.format("ca"),
-    "tls_config.cert": _INLINE.format("cert"),
-    "tls_config.key": _INLINE.format("key"),
     "oauth2": "perfmon asks for no OAuth 2.0 tokens; expected another way to authenticate",
     "oauth2.grant_type": "perfmon asks for tokens by client credentials only, which is what no grant_type means",
     "oauth2.client_certificate_key": "perfmon signs no tokens; expected client_secret",
@@ -166,10 +164,13 @@ def _config(prober: str, node: Mapping, path: str, reading: Reading, warnings: l
 def _comes_later(native: Node, below: str, path: str, warnings: list[str]) -> bool:
     """Whether a mistake is that of a file which is not there yet. blackbox_exporter looks at each probe, too."""
     node = node_at(native, below)
-    if not (below.endswith("_file") and isinstance(node, Scalar)) or Path(node.text).exists():
+    if not (_OF_A_FILE.search(below) and isinstance(node, Scalar)) or Path(node.text).exists():
         return False
     warnings.append(f"{native.file}:{node.line}: {path}.{below}: no such file: {quoted(node.text)}")
     return True
+
+
+_OF_A_FILE = re.compile(r"(_file|\.files\[[0-9]+\])$")
 
 
 # ---------------------------------------------------------------- from the one form to the other
@@ -206,6 +207,8 @@ class _Translation:
             entries = self._followed(entries, path)
         if setting == "websocket":
             entries = _upgrade(entries)
+        if _is(setting, ("tls_config",)):
+            entries = self._filed(entries, path)
         return Mapping(node.file, node.line, entries)
 
     def _left_out(self, entry: Entry, setting: str, path: str) -> bool:
@@ -243,6 +246,22 @@ class _Translation:
             if item not in known and isinstance(item, Scalar):
                 self._warnings.append(f"{item.file}:{item.line}: {path}: no answer has version {quoted(item.text)}")
         return known
+
+    def _filed(self, entries: dict[str, Entry], path: str) -> dict[str, Entry]:
+        """`ca`, `cert` and `key`, which hold the PEM itself, as files that are in memory only."""
+        for name in ("ca", "cert", "key"):
+            entry = entries.pop(name, None)
+            if entry is None:
+                continue
+            if f"{name}_file" in entries:
+                self._reading.problem(
+                    entry.key, f"{path}.{name}", f"{name}_file stands beside it, expected one of them"
+                )
+            text = self._reading.convert(entry.value, str, f"{path}.{name}")
+            if text is not WRONG:
+                place = Scalar(entry.key.file, entry.key.line, _in_memory(text), quoted=True)
+                entries[f"{name}_file"] = Entry(entry.key, place)
+        return entries
 
     def _followed(self, entries: dict[str, Entry], path: str) -> dict[str, Entry]:
         """`no_follow_redirects`, which was its name once."""
@@ -339,6 +358,19 @@ def _structs_in(wanted: Any) -> Iterator[type[msgspec.Struct]]:
         yield wanted
     for inner in get_args(wanted):
         yield from _structs_in(inner)
+
+
+@lru_cache(maxsize=1024)
+def _in_memory(text: str) -> str:
+    """A path that leads to this text for as long as the process lives, and for no other process of another user.
+
+    libcurl and OpenSSL take certificates and keys from files. The same text has the same path, so that two readings
+    are equal.
+    """
+    number = os.memfd_create("perfmon-pem", os.MFD_CLOEXEC)
+    with os.fdopen(number, "wb", closefd=False) as file:
+        file.write(text.encode())
+    return f"/proc/self/fd/{number}"
 
 
 def _found(node: Scalar) -> str:

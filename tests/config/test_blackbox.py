@@ -252,6 +252,26 @@ def test_a_version_that_no_answer_has_is_left_out_with_a_warning(tmp_path):
     assert ["HTTP/2" in warning for warning in read_.blackbox.warnings] == [True]
 
 
+def test_certificates_and_keys_may_stand_in_the_file_and_leave_no_other_trace(tmp_path):
+    text = """
+modules:
+  m: {prober: tcp, tcp: {tls: true, tls_config: {ca: root, cert: leaf, key: geheim}}}
+"""
+    made = module(tmp_path, text)
+    tls = made.config.tls_config
+
+    assert ["root", "leaf", "geheim"] == [Path(name).read_text() for name in (tls.ca_file, tls.cert_file, tls.key_file)]
+    assert made == module(tmp_path, text)
+    assert "geheim" not in str(masked(made.config))
+    assert ["blackbox.yml"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_certificate_and_a_file_of_it_are_one_too_many(tmp_path):
+    told = problems(tmp_path, "modules: {m: {prober: tcp, tcp: {tls_config: {ca: root, ca_file: /none}}}}")
+
+    assert ["blackbox.yml:1: modules.m.tcp.tls_config.ca: ca_file stands beside it, expected one of them"] == told
+
+
 def test_settings_of_other_probers_have_no_effect(tmp_path):
     assert module(tmp_path, "modules: {m: {prober: tcp}}") == module(
         tmp_path, "modules: {m: {prober: tcp, icmp: {ttl: 5}, http: {method: POST}}}"
