@@ -137,9 +137,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str] = ()  # what a run with `debug` had to say
     steps: Sequence[Step] = ()  # what a run with `debug` saw, for its explanation
     earlier: Sequence["Measurement"] = ()  # tries of the same run before this one, oldest first
-    recheck: bool = (
-        False  # between due times, since the last run failed: a state, and none of the runs that are counted
-    )
+    recheck: bool = False  # between due times, since the last run failed: none of the runs that are counted
 
     @property
     def first(self) -> "Measurement":
@@ -149,6 +147,11 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         that succeeded in the end nothing would show what it took.
         """
         return self.earlier[0] if self.earlier else self
+
+    @property
+    def attempts(self) -> int:
+        """How many tries the run took."""
+        return 1 + len(self.earlier)
 
     @property
     def success(self) -> bool:

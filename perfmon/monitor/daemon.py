@@ -45,6 +45,7 @@ KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
 HOUR_S = 3600.0
+RARE_S = 60.0  # checks that run less often show their last result again after a restart
 HANGS_S = 10.0  # a reading that takes longer is said to hang
 
 _log = structlog.get_logger(__name__)
@@ -109,6 +110,7 @@ class Daemon:
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
         self._minutes: list[MinuteRow] = []
+        self._results_at: dict[str, float] = {}  # of the results that the store has, by check
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[list[str]]] = set()
 
@@ -156,6 +158,7 @@ class Daemon:
         self.runs.add("/sweep", SWEEP_S, self._sweep)
         self.runs.add("/keep", KEEP_S, self._keep)
         self.runs.schedule.start()
+        self._resume()
         self.watching = True
         self._note_reload(success=True)
         # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
@@ -166,6 +169,7 @@ class Daemon:
 
     def _end(self) -> None:
         self._keep_minutes()
+        self._keep_results()
         left = self.notifier.stop(STOP_S)
         saved = self._store.close(STOP_S)
         if left:
@@ -260,6 +264,8 @@ class Daemon:
     def _forget(self, key: str, now: float) -> None:
         self._checks.pop(key, None)
         self._samplers.pop(key, None)
+        if self._results_at.pop(key, None) is not None:
+            self._store.forget_result(key)
         self.runs.remove(key)
         self.exposition.remove(key)
         for series in self.series.remove(key):
@@ -360,6 +366,7 @@ class Daemon:
     async def _keep(self) -> None:
         """Write down the minutes that were closed, and forget what has been silent for an hour."""
         self._keep_minutes()
+        self._keep_results()
         now = self.clock.monotonic()
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
@@ -370,6 +377,15 @@ class Daemon:
         if self._minutes:
             self._store.put_minutes(self._minutes)
             self._minutes = []
+
+    def _keep_results(self) -> None:
+        """Write down the last results of checks that will not run again soon after a restart."""
+        pasts = [past for past in self.series.checks.values() if past.check.interval_s >= RARE_S]
+        lasts = {past.check.key: past.last for past in pasts if past.last is not None}
+        new = {key: last for key, last in lasts.items() if self._results_at.get(key) != last.at}
+        if new:
+            self._store.put_results(new)
+            self._results_at |= {key: last.at for key, last in new.items()}
 
     def _row(self, key: str, minute: Minute) -> MinuteRow:
         start = to_wall(self.clock, self.series.minute_began(minute.number))
@@ -383,6 +399,23 @@ class Daemon:
                 runs, failures, p50_s, max_s = (value or 0.0 for value in row.values)
                 number = self.series.minute_at_wall(row.start)
                 past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
+
+    def _resume(self) -> None:
+        """Go on from the last results of checks that run rarely: else a restart leaves a hole as long as the interval.
+
+        One that is older than two intervals says nothing of today.
+        """
+        now = self.clock.monotonic()
+        for key, found in self._store.results().items():
+            check = self._checks.get(key)
+            if check is None or check.interval_s < RARE_S or check.module.name != found.module:
+                self._store.forget_result(key)
+            elif now - found.at < 2 * check.interval_s:
+                result = replace(found, target=check.target, at=min(found.at, now))
+                self.series.checks[key].resume(result)
+                self.exposition.observe(result, check, counted=False)
+                self.runs.resume(key, failing=not result.success)
+                self._results_at[key] = result.at
 
     def _may_come(self, key: str) -> bool:
         return any(key.startswith(f"{sampler}/") for sampler in self._samplers)

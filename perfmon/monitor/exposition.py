@@ -69,18 +69,23 @@ class Exposition:
         self._said: set[str] = set()  # what was logged, to say it once
         self._rendering = asyncio.Lock()
 
-    def observe(self, measurement: Measurement, check: Check) -> None:
-        """Take in one run of a probe. A fact that this run has not is gone from the page."""
+    def observe(self, measurement: Measurement, check: Check, *, counted: bool = True) -> None:
+        """Take in one run of a probe. A fact that this run has not is gone from the page.
+
+        One that a former life of the daemon has counted is shown, and not counted again.
+        """
         source = self._sources.get(check.key)
         if source is None or source.subject is not check:
             source = self._admit(check.key, check, check.labels)
         failure, phases, facts, runs = measurement.failure, measurement.phases, measurement.facts, source.runs
-        if measurement.recheck:
+        if not counted:
+            pass  # the counters begin anew, at 0, as those of any process that starts
+        elif measurement.recheck:
             source.count_recheck(measurement)
         else:
             source.count(_RAN if failure is None else _outcome(_RUNS, failure.reason), measurement.first.duration_s)
         if check.confirm is not None:
-            facts = {**facts, _LAST_ATTEMPTS: source.count_attempts(measurement)}
+            facts = {**facts, _LAST_ATTEMPTS: source.count_attempts(measurement) if counted else measurement.attempts}
         values = (
             1.0 if failure is None else 0.0,
             measurement.duration_s,
@@ -286,7 +291,7 @@ class _Source:
 
     def count_attempts(self, measurement: Measurement) -> int:
         """Count how the first try of a run went, and all its tries; answers with how many it took."""
-        failure, attempts = measurement.first.failure, 1 + len(measurement.earlier)
+        failure, attempts = measurement.first.failure, measurement.attempts
         if not measurement.recheck:
             outcome = _FIRST_RAN if failure is None else _outcome(_FIRST_TRY, failure.reason)
             self.runs[outcome] = self.runs.get(outcome, 0) + 1

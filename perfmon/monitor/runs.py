@@ -109,6 +109,7 @@ class Runs:
     def resume(self, key: str, *, failing: bool) -> None:
         """Go on with what a former life of the daemon knew of an entry; only while the schedule fires."""
         entry = self._entries[key]
+        entry.suspect = failing
         if entry.failing_s is not None:
             self._pace(entry, failing=failing)
 

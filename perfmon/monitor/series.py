@@ -228,6 +228,12 @@ class CheckSeries:
         self._summarise()
         return [self._minute_of(number) for number in range(minute - count + 1, minute + 1)]
 
+    def resume(self, result: Measurement) -> None:
+        """Know again how the last run of a former life of the daemon went; it counts for nothing more than that."""
+        self.last = result
+        self.state_since = result.at
+        self.last_failure = result if result.failure is not None else None
+
     def restore(self, minutes: Iterable[Minute]) -> None:
         """Put back minutes that a former life of the daemon wrote down; the hour's durations are not among them."""
         for minute in minutes:

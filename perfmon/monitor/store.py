@@ -1,4 +1,4 @@
-"""What must outlive the daemon: alert states, notifications not yet delivered, the last minutes of each series.
+"""What must outlive the daemon: alert states, notifications not yet delivered, last results, the last minutes.
 
 One SQLite file (WAL), written by one thread. Nobody waits for the disk: `put_*` change memory, the thread writes what
 changed, and what it cannot write it keeps and tries again, so a disk that was full for an hour leaves no gap in the
@@ -9,7 +9,7 @@ bound, then the oldest are dropped and counted. Instants are monotonic here and 
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.errors import UsageError
-from perfmon.model import Alert
+from perfmon.model import Alert, Measurement
 from perfmon.receivers import Notice, fingerprint
 
 __all__ = ["MinuteRow", "Store"]
@@ -61,8 +61,9 @@ class Store:
         self._on_lost = on_lost
         self._log = structlog.get_logger("perfmon.store", path=str(path))  # not bound: a reload may change the format
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
+        self._clock = clock
         self._walls = _Walls(clock)
-        self._kept: dict[_Key, bytes] = {}  # alerts and outbox, as they are
+        self._kept: dict[_Key, bytes] = {}  # alerts, outbox and results, as they are
         self._unsaved: dict[_Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
         self._minutes: dict[_Key, bytes | None] = {}  # what of the minutes it does not know yet
         self._receipts: list[threading.Event] = []
@@ -119,6 +120,24 @@ class Store:
                 if table == "outbox":
                     found.setdefault(receiver, []).extend(self._decode(row, list[Notice]) or [])
         return found
+
+    def put_results(self, results: Mapping[str, Measurement]) -> None:
+        """Remember the last result of checks by their keys."""
+        with self.together():
+            for key, result in results.items():
+                self._put(("results", key, ""), msgspec.json.encode(self._dated(result, to_wall)))
+
+    def forget_result(self, key: str) -> None:
+        """Remember it no longer; one that is not there is no mistake."""
+        with self.together():
+            self._put(("results", key, ""), None)
+
+    def results(self) -> dict[str, Measurement]:
+        """The last results of checks that were put, by their keys."""
+        with self._changed:
+            rows = {key: row for (table, key, _), row in self._kept.items() if table == "results"}
+        read = {key: self._decode(row, Measurement) for key, row in rows.items()}
+        return {key: self._dated(result, from_wall) for key, result in read.items() if result is not None}
 
     def put_minutes(self, rows: Iterable[MinuteRow]) -> None:
         """Remember minutes; the same minute of a series again replaces it."""
@@ -185,6 +204,11 @@ class Store:
         self._unwatched_s = self._walls.since(alive_at)
         stored = [self._decode(row, Alert) for key, row in self._kept.items() if key[0] == "alerts"]
         self._restored = [self._walls.inward(alert) for alert in stored if alert is not None]
+
+    def _dated(self, result: Measurement, turn: Callable[[Clock, float], float]) -> Measurement:
+        """A result and its earlier tries with their times on the other clock."""
+        earlier = tuple(self._dated(one, turn) for one in result.earlier)
+        return replace(result, at=turn(self._clock, result.at), earlier=earlier, lines=(), steps=())
 
     def _put(self, key: "_Key", row: bytes | None) -> None:
         nothing_to_delete = row is None and key not in self._kept and key not in self._unsaved
@@ -264,7 +288,7 @@ class Store:
         self._log.info("state file is written again", minutes_lost=lost)
 
 
-_Key = tuple[str, str, str | float]  # table, series or receiver, fingerprint or start
+_Key = tuple[str, str, str | float]  # table, series or receiver, and fingerprint, start, or "" for a result
 _Rows = dict[_Key, bytes | None]
 
 _INSTANTS = ("active_at", "broken_at", "resolved_at", "fired_at")
@@ -341,11 +365,13 @@ class _File:
         return self._begin()  # in the place of the one that was set aside
 
     def load(self) -> tuple[dict[_Key, bytes], float | None]:
-        """Alerts and outbox, and when the file was last written (Unix time)."""
+        """Alerts, outbox and results, and when the file was last written (Unix time)."""
         assert self._db is not None, "connected first"
         alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
         outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
-        kept: dict[_Key, bytes] = {(row[0], row[1], row[2]): row[3] for rows in (alerts, outbox) for row in rows}
+        results = self._db.execute("SELECT 'results', series, part, result FROM results")
+        found = (row for rows in (alerts, outbox, results) for row in rows)
+        kept: dict[_Key, bytes] = {(row[0], row[1], row[2]): row[3] for row in found}
         alive = self._db.execute("SELECT at FROM alive").fetchone()
         return kept, alive[0] if alive else None
 
@@ -444,16 +470,19 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE minutes (start REAL, series TEXT, vals BLOB NOT NULL, PRIMARY KEY (start, series)) WITHOUT ROWID",
         "CREATE TABLE alive (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)",
     ),
+    ("CREATE TABLE results (series TEXT, part TEXT, result BLOB NOT NULL, PRIMARY KEY (series, part))",),
 )
 
 _PUT = {
     "alerts": "INSERT OR REPLACE INTO alerts (series, fingerprint, alert) VALUES (?, ?, ?)",
     "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
+    "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
 }
 _DELETE = {
     "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
     "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
+    "results": "DELETE FROM results WHERE series = ? AND part = ?",
 }
 
 

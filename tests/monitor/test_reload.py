@@ -2,16 +2,17 @@
 
 import asyncio
 import gc
+import math
 from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from perfmon import config
+from perfmon import config, kinds
 from perfmon.clock import SystemClock
 from perfmon.config import Config, State
-from perfmon.model import Sampler
+from perfmon.model import Failure, Measurement, Rule, Sampler
 from perfmon.monitor.daemon import Daemon
 
 
@@ -119,3 +120,144 @@ async def test_what_waits_for_a_restart_is_said_for_as_long_as_it_waits(network)
             said.append([line["setting"] for line in lines if "setting" in line])
 
     assert [["web.listen", "limits.series"], ["web.listen", "limits.series"], []] == said
+
+
+# ---------------------------------------------------------------- what a restart goes on from
+
+
+def rarely(path, *, interval_s=3600.0, **how) -> Config:
+    [check] = ONE.checks
+    return replace(ONE, checks=(replace(check, interval_s=interval_s, **how),), state=State(path=str(path)))
+
+
+def seen(daemon, *, at, failure=None):
+    """Have a run of the one check."""
+    [check] = daemon.config.checks
+    measurement = Measurement(
+        target=check.target,
+        module=check.module.name,
+        at=at,
+        duration_s=0.25,
+        phases={"connect": 0.25},
+        facts={"probe_ip_protocol": 4.0},
+        failure=failure,
+    )
+    daemon.observe(check, measurement)
+
+
+async def page(daemon):
+    return [line for line in (await daemon.exposition.scrape())[0].decode().splitlines() if line[0] != "#"]
+
+
+def valued(lines, name):
+    return [float(line.split()[-1]) for line in lines if line.startswith(name)]
+
+
+CLOSED = Failure(reason="closed", phase="request", message="closed")
+
+
+async def test_the_last_result_of_an_hourly_check_is_shown_again_after_a_restart(network, tmp_path):
+    """In the spirit of case S05: no hole between two runs, and no stamp that would let a value go stale."""
+    clock, config_ = SystemClock(), rarely(tmp_path / "state")
+    at = clock.monotonic() - 1800.0
+    async with running(Source(config_), network) as daemon:
+        seen(daemon, at=at)
+        before = await page(daemon)
+    async with running(Source(config_), network) as daemon:
+        after = await page(daemon)
+        [past] = daemon.series.checks.values()
+
+    about = ("probe_", "perfmon_probe_phase")
+    assert [line for line in before if line.startswith(about)] == [line for line in after if line.startswith(about)]
+    ran, runs = "perfmon_probe_last_run_timestamp_seconds", "perfmon_probe_runs_total"
+    assert valued(before, ran) == [pytest.approx(clock.wall() - 1800.0, abs=60.0)]
+    assert valued(before, ran) == [pytest.approx(one, abs=0.1) for one in valued(after, ran)]
+    assert ([1.0], [0.0]) == (valued(before, runs), valued(after, runs))
+    assert all(2 == len(line.rpartition("}")[2].split(" ")) for line in after if "{" in line)
+    assert (True, pytest.approx(at, abs=0.1), 0) == (past.last.success, past.last.at, past.runs)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "former", "now"),
+    [
+        pytest.param(7300.0, {}, {}, id="older-than-two-intervals"),
+        pytest.param(10.0, {}, {"interval_s": 5.0}, id="runs-again-soon-anyway"),
+        pytest.param(10.0, {"module": "other"}, {}, id="of-another-module"),
+    ],
+)
+async def test_a_result_that_says_nothing_of_today_is_not_shown(network, tmp_path, age_s, former, now):
+    path = tmp_path / "state"
+    [check] = ONE.checks
+    async with running(
+        Source(rarely(path, **{"module": replace(check.module, name="other")} if former else {})), network
+    ) as daemon:
+        seen(daemon, at=SystemClock().monotonic() - age_s)
+    async with running(Source(rarely(path, **now)), network) as daemon:
+        assert [] == [line for line in await page(daemon) if line.startswith("probe_success")]
+
+
+async def test_what_failed_before_the_restart_is_rechecked_after_it(network, tmp_path):
+    """Nothing listens there, so the rechecks fail as well."""
+    config_ = rarely(tmp_path / "state", interval_failing_s=0.1)
+    async with running(Source(config_), network) as daemon:
+        seen(daemon, at=SystemClock().monotonic() - 60.0, failure=CLOSED)
+    async with running(Source(config_), network) as daemon:
+        await asyncio.sleep(0.5)
+        [rechecks] = [line for line in await page(daemon) if line.startswith("perfmon_probe_rechecks_total")]
+
+    assert 'reason="connect_refused"' in rechecks
+    assert float(rechecks.split()[-1]) >= 2
+
+
+async def test_results_of_what_is_no_longer_watched_are_forgotten(network, tmp_path):
+    source = Source(rarely(tmp_path / "state"))
+    async with running(source, network) as daemon:
+        seen(daemon, at=SystemClock().monotonic())
+        daemon._keep_results()
+        assert 1 == len(daemon._store.results())
+        source.said = replace(source.said, checks=OTHER.checks)
+        assert [] == await daemon.reload()
+        assert {} == daemon._store.results()
+
+
+# ---------------------------------------------------------------- one of a thousand
+
+
+async def test_a_reload_of_one_in_a_thousand_leaves_the_others_alone(network):
+    """Case S14: counters, phase and alert state; and S07: what the removed one had is gone at once."""
+    addresses = [f"127.0.0.1:{port}" for port in range(10_000, 11_000)]
+    rule = Rule(name="Down", kind="threshold", config=kinds.load("conditions", "threshold").parse("last < 1"))
+    many = replace(watching(*addresses), rules=(rule,))
+    many = replace(many, checks=tuple(replace(check, interval_s=3600.0) for check in many.checks))
+    changed, *others = many.checks
+    source = Source(many)
+    async with running(source, network) as daemon:
+        for check in many.checks:
+            daemon.observe(check, failed_run(check))
+        before = [state_of(daemon, check) for check in others]
+        source.said = replace(many, checks=(replace(changed, interval_s=1800.0), *others[:-1]))
+        assert [] == await daemon.reload()
+        after = [state_of(daemon, check) for check in others]
+        gone = others[-1].target.address
+        left = [line for line in await page(daemon) if f'target="{gone}"' in line]
+
+    assert 999 == len(before)
+    assert before[:-1] == after[:-1]
+    assert {"firing"} == {state for *_, state in after[:-1]}
+    assert [] == left
+    assert (None, 0, None) == after[-1]
+
+
+def failed_run(check):
+    return Measurement(
+        target=check.target, module=check.module.name, at=SystemClock().monotonic(), duration_s=0.1, phases={}, facts={}, failure=CLOSED
+    )  # fmt: skip
+
+
+def state_of(daemon, check):
+    """When it is due next, how many runs it has counted, and its alert."""
+    grid, now = daemon.runs.schedule.grid, 1e6 + daemon.started_at
+    due = next(grid.due_times(check.key, now, math.inf)) if check.key in grid else None
+    past = daemon.series.checks.get(check.key)
+    states = [alert.state for alert in daemon.rules.alerts() if alert.series == check.key]
+    return due, past.runs if past else 0, *(states or [None])

@@ -8,11 +8,12 @@ import time
 
 import pytest
 from listener import eventually
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from perfmon.clock import ManualClock
 from perfmon.errors import UsageError
-from perfmon.model import Alert, Verdict
+from perfmon.model import Alert, Failure, Measurement, Target, Verdict
 from perfmon.monitor import store as store_module
 from perfmon.monitor.store import MinuteRow, Store
 from perfmon.receivers import Notice
@@ -159,6 +160,40 @@ def test_minutes_come_back_in_order_and_old_ones_are_dropped(path, open_store):
     assert [1_800_000_060.0, 1_800_000_120.0] == [row.start for row in store.minutes(0)][:2]
 
 
+def test_last_results_come_back_with_their_tries_on_the_new_lifes_clock(path, open_store):
+    target = Target(probe="shop", address="x", labels={"team": "web"})
+    failure = Failure(reason="status", phase="transfer", message="got 503", evidence={"status": "503"})
+    first = Measurement(
+        target=target, module="m", at=990.0, duration_s=0.5, phases={"tls": 0.25}, facts={}, failure=failure
+    )
+    last = replace(
+        first, at=995.0, failure=None, facts={"probe_ip_protocol": 4.0}, earlier=(first,), address="127.0.0.1"
+    )
+    store = open_store(path)
+    store.put_results({"shop/x": first, "shop/gone": first})
+    store.put_results({"shop/x": last})
+    store.forget_result("shop/gone")
+    store.forget_result("never there")
+    store.close()
+    later = open_store(path, clock=ManualClock(monotonic=50.0, wall=1_800_003_600.0))
+
+    assert {"shop/x": replace(last, at=-3555.0, earlier=(replace(first, at=-3560.0),))} == later.results()
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
+    """It has alerts and no results yet."""
+    store = open_store(path)
+    store.put_alerts([FIRING])
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE results")
+        db.execute("DELETE FROM migrations WHERE version = 2")
+    db.close()
+    later = open_store(path)
+
+    assert ({}, [FIRING]) == (later.results(), later.alerts())
+
+
 def test_it_says_how_long_nobody_watched(path, open_store):
     clock = ManualClock()
     store = open_store(path, clock=clock)
@@ -242,7 +277,7 @@ def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
     with capture_logs() as logs:
         open_store(path)
 
-    assert "version 99 was written by a newer perfmon, this one knows 1" in [line.get("error") for line in logs]
+    assert "version 99 was written by a newer perfmon, this one knows 2" in [line.get("error") for line in logs]
 
 
 def test_a_full_disk_stops_nothing_and_is_caught_up_with_later(path, open_store, impatient):
