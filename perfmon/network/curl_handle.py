@@ -95,6 +95,7 @@ class Handle:
             self.curl.setopt(pycurl.TIMEOUT_MS, timeout_ms)
         if self._has_cookies or cookies:
             self._set_cookies(cookies)
+        self._has_cookies = True  # as far as is known: a run that is cancelled does not say
         if self._has_own_headers or headers:
             self._has_own_headers = bool(headers)
             self.curl.setopt(pycurl.HTTPHEADER, [*self._request.headers, *headers])
@@ -132,7 +133,7 @@ class Handle:
             headers=headers,
             last_modified=info(pycurl.INFO_FILETIME),
             location=location.decode("utf-8", "replace") if location else "",
-            cookies=self._new_cookies() if location or self._request.keep_cookies else (),
+            cookies=self._known_cookies(),
             certificates=self._certificates() if tls else (),
             tls_version=self._tls_version if tls and not (code and last == "tls") else "",
         )
@@ -213,7 +214,6 @@ class Handle:
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forgets all
         for cookie in cookies:
             self.curl.setopt(pycurl.COOKIELIST, cookie)
-        self._has_cookies = bool(cookies)
 
     def _listen_for_version(self) -> None:
         """Have libcurl talk in the first run and in each 16th, so the version is at most that many runs old."""
@@ -290,7 +290,7 @@ class Handle:
             return blame.NOT_HTTP, "the length of the body is no length"
         return 0, ""
 
-    def _new_cookies(self) -> tuple[bytes, ...]:
+    def _known_cookies(self) -> tuple[bytes, ...]:
         cookies = tuple(self.curl.getinfo_raw(pycurl.INFO_COOKIELIST) or ())
         self._has_cookies = bool(cookies)
         return cookies

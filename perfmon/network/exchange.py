@@ -25,7 +25,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tls: TlsConfig | None = None  # None = plain text
     decode: str = ""  # the Content-Encoding to ask for and to undo
     keep_headers: bool = False
-    keep_cookies: bool = False  # of a response that is no redirect; those of one always are
     keep_body_bytes: int = FIRST_BYTES
     body_limit_bytes: float = 0.0  # a longer body fails; 0 = none
     connect_only: bool = False  # end when the connection stands, TLS included

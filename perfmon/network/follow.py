@@ -35,7 +35,6 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     prefer: Family
     fallback: bool
     follow: bool
-    keep_cookies: bool = False  # also those of the last response, for the next errand
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -56,7 +55,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     response: Response | None = None  # the last one; None when nobody was reached
     redirects: int = 0  # met, the one not followed included
     tls: bool = False  # the last response came over TLS
-    cookies: Collection[bytes] = ()  # for the next errand; only with `keep_cookies`
+    cookies: Collection[bytes] = ()  # for the next errand
 
 
 def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
@@ -150,7 +149,6 @@ def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, 
         tls=errand.tls if url.scheme == "https" else None,
         decode=errand.decode,
         keep_headers=errand.keep_headers,
-        keep_cookies=errand.keep_cookies,
         keep_body_bytes=errand.keep_body_bytes,
         body_limit_bytes=errand.body_limit_bytes,
     )

@@ -414,7 +414,6 @@ class _Run:
             prefer=config.preferred_ip_protocol,
             fallback=config.ip_protocol_fallback,
             follow=step.follow,
-            keep_cookies=True,
         )
         return errand, url
 

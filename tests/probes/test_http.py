@@ -1,5 +1,6 @@
 """The http probe against real servers. Names like h01 are rows of blackbox_exporter's own tests, restated."""
 
+import asyncio
 import gzip
 import time
 import zlib
@@ -16,6 +17,7 @@ from servers import (
     garbage,
     hanging_up,
     http,
+    read_request,
     redirecting,
     resetting,
     resetting_in_body,
@@ -477,6 +479,31 @@ async def test_cookies_do_not_outlive_their_run(network):
 
     assert ["/0", "/1", "/0", "/1"] == [request.path for request in seen]
     assert [False, True, False, True] == ["cookie" in request.headers for request in seen]
+
+
+@pytest.mark.parametrize("length", [5, 9], ids=["whole", "cancelled"])
+async def test_nor_do_those_of_the_last_answer(network, length):
+    from perfmon import measure
+    from perfmon.clock import SystemClock
+    from perfmon.model import Module, Target
+
+    seen = []
+
+    async def staying(reader, writer):
+        seen.append(await read_request(reader))
+        writer.write(answer(b"hello", headers=[("Set-Cookie", "a=1; Path=/")], length=length))
+        await reader.read()
+
+    target_module = Module(name="http", kind="http", timeout_s=2, config=Config())
+    async with serve(staying) as port:
+        target = Target(probe="test", address=f"http://127.0.0.1:{port}/")
+        for _ in range(2):
+            run = asyncio.create_task(measure.probe(target, target_module, clock=SystemClock(), network=network))
+            await asyncio.wait({run}, timeout=0.2)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    assert [False, False] == ["cookie" in request.headers for request in seen]
 
 
 async def test_secrets_are_not_told_to_another_host(network):
