@@ -307,7 +307,7 @@ async def test_every_step_has_its_time_and_phases_add_up(network):
         ("login", answer(b'{"token": null}', status=201, headers=HOME), "json", "step login: body has no value at $.token, expected token"),
         ("login", answer(b"<html>", status=201, headers=HOME), "json", "step login: body is not JSON: "),
         ("login", answer(b"[" * 50_000, status=201, headers=HOME), "json", "step login: body is not JSON"),
-        ("login", answer(b'{"token": "abcdef", "id": 1}', status=201), "header", "step login: no header Location, expected home in it"),
+        ("login", answer(b'{"token": "abcdef"}', status=201), "header", "step login: no header Location, expected home in it"),
         ("login", answer(json.dumps({"token": "x" * 9000}).encode(), status=201, headers=HOME), "too_large", "step login: the value of token is longer than 8192 characters"),
         ("login", answer(b" " * 2_000_000, status=201, headers=HOME), "too_large", "step login: body is longer than 1 MiB, of which token is taken"),
         ("orders", answer(b"no such number"), "body", 'step buy: body does not match "order=([0-9]+)", expected order'),
@@ -418,6 +418,22 @@ async def test_a_cancelled_run_whose_clean_up_hangs_has_the_time_kept_for_it(net
             await task
 
     assert 0.3 < time.monotonic() - began < 0.8
+
+
+async def test_what_a_refused_answer_gave_is_cleaned_up_and_not_shown(network):
+    shop = Shop(orders=answer(b'order=12345 session_token="s3ss10n/0n"', status=202))
+    buy = step(
+        "buy",
+        "/orders",
+        expect={"valid_status_codes": [201]},
+        extract={"order": {"regexp": "order=([0-9]+)"}, "token": {"regexp": 'token="([^"]+)"'}, "no": {"json": "a"}},
+    )
+    async with shop.open() as url:
+        measurement = await probe_flow(network, url, config([buy], [step("cancel", "/cancel/{{order}}")]))
+
+    assert "step buy: status 202, expected 201" == measurement.failure.message
+    assert "/cancel/12345" == shop.seen[-1].path
+    assert 'session_token="<secret>"' in measurement.failure.evidence["body"]
 
 
 # ---------------------------------------------------------------- secrets
