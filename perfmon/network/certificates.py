@@ -4,9 +4,10 @@ A chain is parsed once: one that did not change since the last run costs a dicti
 handshake only, since the library is heavy.
 """
 
+import contextlib
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from perfmon.steps import Certificate
 __all__ = ["Chain", "Leaf", "describe", "explain", "read_chain"]
 
 _NAMES_SHOWN = 5
+_UNREADABLE = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -58,13 +66,14 @@ def read_chain(pems: tuple[str, ...], trusted: str) -> Chain | None:
 
     None when a certificate is none that the library can read: the handshake may have succeeded all the same.
     """
-    chain = [certificate for pem in pems if (certificate := _read(pem.encode())) is not None]
-    if len(chain) < len(pems):
-        return None
-    try:
-        return _facts(chain, trusted)
-    except ValueError:  # parts are parsed when they are asked for, and OpenSSL is more forgiving
-        return None
+    with _quietly():
+        chain = [certificate for pem in pems if (certificate := _read(pem.encode())) is not None]
+        if len(chain) < len(pems):
+            return None
+        try:
+            return _facts(chain, trusted)
+        except _UNREADABLE:  # parts are parsed when they are asked for, and OpenSSL is more forgiving
+            return None
 
 
 def describe(pems: Sequence[str]) -> Iterable[Certificate]:
@@ -74,10 +83,15 @@ def describe(pems: Sequence[str]) -> Iterable[Certificate]:
         if certificate is None:
             continue
         try:
-            leaf = _leaf(certificate)
-        except ValueError:  # as in `read_chain`
+            yield _described(certificate)
+        except _UNREADABLE:  # as in `read_chain`
             continue
-        yield Certificate(
+
+
+def _described(certificate: x509.Certificate) -> Certificate:
+    with _quietly():
+        leaf = _leaf(certificate)
+        return Certificate(
             subject=leaf.subject,
             issuer=leaf.issuer,
             names=leaf.names,
@@ -175,13 +189,20 @@ def _roots(name: str, _modified_ns: int) -> Mapping[bytes, float]:
 
 
 def _read(pem: bytes) -> x509.Certificate | None:
-    """None for what the library refuses. Old roots with odd serial numbers are still trusted by machines."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    """None for what the library refuses."""
+    with _quietly():
         try:
             return x509.load_pem_x509_certificate(pem)
-        except ValueError:
+        except _UNREADABLE:
             return None
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the library's warnings: old roots with odd serial numbers are still trusted by machines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _expiry(certificate: x509.Certificate) -> float:
@@ -201,8 +222,5 @@ def _addresses(certificate: x509.Certificate) -> list[str]:
 def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (*_UNREADABLE, ValueError):
+    except _UNREADABLE:
         return None
-
-
-_UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)

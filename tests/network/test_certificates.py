@@ -1,6 +1,7 @@
 """Facts of chains that no well-behaved authority would issue."""
 
 from datetime import UTC, datetime, timedelta
+from ssl import DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 
 import pytest
 from cryptography import x509
@@ -8,8 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
-from perfmon.network.certificates import read_chain
+from perfmon.network.certificates import describe, read_chain
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROOT_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -134,3 +137,26 @@ def test_an_unreadable_root_does_not_hide_the_others(trusting):
     chain = read_chain((leaf,), trusting(nonsense, root))
 
     assert in_days(2) == chain.facts["probe_ssl_last_chain_expiry_timestamp_seconds"]
+
+
+GOOD = PEM_cert_to_DER_cert(certificate("leaf", "root", days=3, names=("a.example", "b.example")))
+VERSION = GOOD.index(b"\xa0\x03\x02\x01\x02") + 4  # of X.509, which counts from 0
+
+
+def test_a_version_that_is_none_is_no_certificate():
+    odd = DER_cert_to_PEM_cert(GOOD[:VERSION] + b"\x34" + GOOD[VERSION + 1 :])
+
+    assert (None, []) == (read_chain((odd,), ""), list(describe((odd,))))
+
+
+@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(max_size=3)), min_size=1, max_size=4))
+def test_a_spoilt_certificate_is_one_or_none_and_never_warned_of(changes):
+    """With warnings as errors, as all tests have them."""
+    spoilt = bytearray(GOOD)
+    for at, change in changes:
+        spoilt[at : at + 1] = change
+    pem = DER_cert_to_PEM_cert(bytes(spoilt))
+    chain = read_chain((pem,), "")
+
+    assert chain is None or chain.facts
+    assert len(list(describe((pem,)))) <= 1
