@@ -11,10 +11,10 @@ import pycurl
 from perfmon.model import Failure, Phase, Reason
 from perfmon.units import format_bytes, format_duration
 
-__all__ = ["CUT_HEADER", "NOT_HTTP", "Fault", "blame", "judge_certificate", "judge_connect"]
+__all__ = ["CUT_HEADER", "CUT_PACKED", "NOT_HTTP", "Fault", "blame", "judge_certificate", "judge_connect"]
 
 NOT_HTTP = 8  # CURLE_WEIRD_SERVER_REPLY
-CUT_HEADER = "cut header"  # our own message, for E_PARTIAL_FILE
+CUT_HEADER, CUT_PACKED = "cut header", "cut packed body"  # our own messages, for E_PARTIAL_FILE
 
 Judgement = tuple[Reason, str]  # and the sentence
 
@@ -126,6 +126,8 @@ def _nothing(fault: Fault) -> Judgement:
 def _partial(fault: Fault) -> Judgement:
     if fault.message == CUT_HEADER:
         return "short_body", "connection closed before the header was complete"
+    if fault.message == CUT_PACKED:
+        return "short_body", f"packed body is not complete, {fault.body_bytes} bytes could be unpacked"
     return "short_body", f"connection closed before the body was complete, after {fault.body_bytes} bytes"
 
 

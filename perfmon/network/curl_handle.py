@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -12,11 +13,13 @@ from perfmon.network import blame
 from perfmon.network.curl_log import teller
 from perfmon.network.exchange import Request, Response
 from perfmon.network.tls import TlsConfig, trust_file
+from perfmon.network.unpack import Unpacker
 
 __all__ = ["Handle"]
 
 _VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
 _AND_UPGRADE = 2  # CURLOPT_CONNECT_ONLY's value for a WebSocket
+_UNPACKED_HERE = ("deflate", "gzip")
 _HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
 
 _Marks = tuple[tuple[Phase, int], ...]
@@ -47,6 +50,8 @@ class Handle:
         "_timeout_ms",
         "_tls_version",
         "_too_large",
+        "_unpacker",
+        "_unpacking",
         "_verbose",
         "curl",
         "ended",
@@ -64,6 +69,8 @@ class Handle:
         self._body_bytes = 0
         self._head = bytearray()
         self._too_large = False
+        self._unpacker: Unpacker | None = None
+        self._unpacking = ""  # what was wrong with the body's encoding
         self._tls_version = ""
         self._address = ""
         self._timeout_ms = 0
@@ -86,6 +93,8 @@ class Handle:
         self._body_bytes = 0
         self._head.clear()
         self._too_large = False
+        self._unpacker = None
+        self._unpacking = ""
         if address != self._address:
             self._address = address
             self.curl.setopt(pycurl.CONNECT_TO, [f"::[{address}]:" if ":" in address else f"::{address}:"])
@@ -114,6 +123,8 @@ class Handle:
         phases, last = self._phases(info)
         status = info(pycurl.RESPONSE_CODE)
         content_length = int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if status else 0
+        if self._unpacking:
+            code, message = pycurl.E_BAD_CONTENT_ENCODING, self._unpacking
         if not code and (status or self._request.websocket):
             code, message = self._objection(content_length)
         # Raw, since servers send what they like; what is no UTF-8 is no host that could be looked up.
@@ -179,6 +190,7 @@ class Handle:
             setopt(pycurl.CUSTOMREQUEST, request.method)
         if request.decode:
             setopt(pycurl.ACCEPT_ENCODING, request.decode)
+            setopt(pycurl.HTTP_CONTENT_DECODING, request.decode not in _UNPACKED_HERE)
         setopt(pycurl.HEADERFUNCTION, self._head.extend)
 
     def _configure_tls(self, tls: TlsConfig) -> None:
@@ -237,6 +249,27 @@ class Handle:
     # ------------------------------------------------------------ called by libcurl during a run
 
     def _take(self, chunk: bytes) -> int | None:
+        if self._unpacker is None:
+            if self._body_bytes or not self._is_packed():
+                return self._keep(chunk)
+            self._unpacker = Unpacker(self._request.decode)
+        try:
+            for piece in self._unpacker.unpack(chunk):
+                if self._keep(piece) is not None:
+                    return 0
+        except zlib.error as error:
+            self._unpacking = str(error)
+            return 0
+        return None
+
+    def _is_packed(self) -> bool:
+        """Whether the answer came in the encoding that was asked for, and that is undone here."""
+        if self._request.decode not in _UNPACKED_HERE:
+            return False
+        encodings = [value for name, value in _headers(bytes(self._head)) if name == "content-encoding"]
+        return encodings[-1:] == [self._request.decode]
+
+    def _keep(self, chunk: bytes) -> int | None:
         request = self._request
         self._body_bytes += len(chunk)
         if 0 < request.body_limit_bytes < self._body_bytes:
@@ -288,6 +321,8 @@ class Handle:
             return pycurl.E_PARTIAL_FILE, blame.CUT_HEADER
         if content_length < 0 and _LENGTH.search(self._head) and not _CODING.search(self._head):
             return blame.NOT_HTTP, "the length of the body is no length"
+        if self._unpacker is not None and not self._unpacker.ended:
+            return pycurl.E_PARTIAL_FILE, blame.CUT_PACKED
         return 0, ""
 
     def _known_cookies(self) -> tuple[bytes, ...]:

@@ -511,6 +511,26 @@ HTTP_FAULTS = {
         {"compression": "gzip"},
         "too_large transfer",
     ),
+    "gzip cut": (
+        http(answer(zlib.compress(b"hello" * 100, wbits=31)[:20], headers={"Content-Encoding": "gzip"})),
+        {"compression": "gzip"},
+        "short_body transfer",
+    ),
+    "gzip with a wrong sum": (
+        http(answer(zlib.compress(b"hello" * 100, wbits=31)[:-6] + b"wrong!", headers={"Content-Encoding": "gzip"})),
+        {"compression": "gzip"},
+        "body transfer",
+    ),
+    "gzip with more behind it": (
+        http(answer(zlib.compress(b"hello", wbits=31) + b"more", headers={"Content-Encoding": "gzip"})),
+        {"compression": "gzip"},
+        "body transfer",
+    ),
+    "deflate cut": (
+        http(answer(zlib.compress(b"hello" * 100)[:10], headers={"Content-Encoding": "deflate"})),
+        {"compression": "deflate"},
+        "short_body transfer",
+    ),
     "gzip that is none": (http(answer(headers={"Content-Encoding": "gzip"})), {"compression": "gzip"}, "body transfer"),
 }
 
