@@ -119,8 +119,8 @@ def format_quantity(value: float, unit: Unit, *, brief: bool = False) -> str:
 
 
 def quoted(raw: object) -> str:
-    """What stood there, for an error message: strings in double quotes, long ones cut."""
-    text = json.dumps(raw, ensure_ascii=False, default=str)
+    """What stood there, for an error message: strings in double quotes without control characters, long ones cut."""
+    text = printable(json.dumps(raw, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"
 
 

@@ -219,3 +219,7 @@ def test_random_text_is_a_quantity_or_a_value_error(text):
         except ValueError:
             continue
         assert value == parse(f" {text} ")
+
+
+def test_what_is_quoted_commands_no_terminal():
+    assert r'"a\u001b[2J\x7f\x9b2J\nü"' == units.quoted("a\x1b[2J\x7f\x9b2J\nü")

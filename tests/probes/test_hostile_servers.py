@@ -6,6 +6,7 @@ Each example is a dozen runs at once against as many servers, each of which says
 import asyncio
 import contextlib
 import time
+import unicodedata
 
 import pytest
 from database_words import MY_COLUMN, MY_OK, PG_COLUMN, PG_READY, PG_ROW, greeting, my
@@ -22,7 +23,7 @@ from perfmon.network import Network
 from perfmon.network.query_response import QueryResponse
 from perfmon.probes.websocket import Step
 
-TIMEOUT_S, GRACE_S = 0.3, 0.7
+TIMEOUT_S, GRACE_S = 0.3, 2.0  # for twelve servers in the same loop, on a machine that does other things
 RUNS = 12
 
 WORDS = [
@@ -90,9 +91,13 @@ def test_whatever_a_server_says_no_defect_is_found(kind, given):
     assert {} == {
         measurement.failure.message: text
         for measurement, text in zip(measurements, said, strict=True)
-        if measurement.failure
-        and (measurement.failure.reason == "internal" or not measurement.failure.message.isprintable())
+        if measurement.failure and (measurement.failure.reason == "internal" or commands(measurement.failure.message))
     }
+
+
+def commands(message):
+    """Whether a terminal would do something else than show it."""
+    return any(unicodedata.category(letter) == "Cc" for letter in message)
 
 
 def spoilt(words):
