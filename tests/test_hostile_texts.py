@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from perfmon import threshold, units
 from perfmon.annotation import annotate, check_annotations
-from perfmon.answer import json_rules, statuses
+from perfmon.answer import json_path, statuses
 from perfmon.clock import ManualClock
 from perfmon.config import yaml_places
 from perfmon.model import Alert
@@ -57,8 +57,8 @@ READERS = {
     "annotation": (lambda text: annotate({"a": text}, ALERT, ManualClock()), None, ["{{", "}}", " ", "target", "{"]),
     "annotation's names": (lambda text: list(check_annotations({"a": text}, ["target"])), None, ["{{", "}}", "x", " "]),
     "glob": (lambda text: matches({"a": text}, {"a": "a" * 200}), None, ["*", "a", "?", "[", "]", "!", "-"]),
-    "path in JSON": (json_rules.parse_path, ValueError, ["$", ".", "[", "0", "]", '"', "'", "\\", "a", "\\x"]),
-    "JSON": (lambda text: json_rules.read_json(text.encode()), ValueError, ["[", "]", "{", "}", '"a":', "1", ",", "e9"]),
+    "path in JSON": (json_path.parse_path, ValueError, ["$", ".", "[", "0", "]", '"', "'", "\\", "a", "\\x"]),
+    "JSON": (lambda text: json_path.read_json(text.encode()), ValueError, ["[", "]", "{", "}", '"a":', "1", ",", "e9"]),
     "status codes": (lambda text: statuses.parse([text]), ValueError, ["2", "00", "-", "299", ",", "xx", " "]),
     "numbers of Prometheus": (lambda text: list(prometheus_numbers(text)), None, ["a", '="', '"', "{", "}", " 1", "\n", "\\"]),
     "numbers of Nagios": (lambda text: list(nagios_numbers(text)), None, ["|", "a", "=", "1", "'", ";", " ", "%"]),
