@@ -10,13 +10,14 @@ has no such file.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-__all__ = ["Cgroup", "Cgroupfs", "flat", "parse_pressure", "single"]
+__all__ = ["Cgroup", "Cgroupfs", "flat", "parse_pressure", "path_glob", "single"]
 
 _MOST_FOLDERS = 20_000  # of a walk: a machine with more groups would be walked for seconds
 _DEEPEST = 32
@@ -125,6 +126,15 @@ class Cgroupfs:
         trees = {controller: self.trees[controller] for controller in paths}
         folders = {controller: (trees[controller] + inside).rstrip("/") for controller, inside in paths.items()}
         return Cgroup(path, folders, trees)
+
+
+def path_glob(glob: str) -> re.Pattern[str]:
+    """For `fullmatch` with a path: `*` and `?` stop at a slash, `**` does not."""
+    parts = (
+        ".*" if part == "**" else "[^/]*" if part == "*" else "[^/]" if part == "?" else re.escape(part)
+        for part in re.split(r"(\*\*|\*|\?)", glob.rstrip("/") or "/")
+    )
+    return re.compile("".join(parts), re.DOTALL)
 
 
 def flat(text: str) -> dict[str, int]:

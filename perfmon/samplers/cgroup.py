@@ -5,7 +5,6 @@ kernel, a layout or a controller does not tell is absent, never 0. A group that 
 life: its counters begin anew, and `perfmon_cgroup_restarts_total` counts it.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from perfmon.cgroup_usage import Key, usage
-from perfmon.cgroupfs import Cgroup, Cgroupfs
+from perfmon.cgroupfs import Cgroup, Cgroupfs, path_glob
 from perfmon.clock import Clock
 from perfmon.containers import container_ids, is_container
 from perfmon.metrics import family_named
@@ -206,21 +205,12 @@ _MOST = 100  # of one name: each makes some forty series
 
 def _found(group: Group, paths: Sequence[str], rootfs: str) -> list[str]:
     if group.path:
-        pattern = _glob(group.path)
+        pattern = path_glob(group.path)
         return [path for path in paths if pattern.fullmatch(path) and (path != "/" or group.path == "/")]
     if group.unit:
         return [path for path in paths if path.rpartition("/")[2] == group.unit]
     wanted = container_ids(group.container, rootfs)
     return [path for path in paths if is_container(path.rpartition("/")[2], wanted)]
-
-
-def _glob(glob: str) -> re.Pattern[str]:
-    """`*` and `?` stop at a slash, `**` does not."""
-    parts = (
-        ".*" if part == "**" else "[^/]*" if part == "*" else "[^/]" if part == "?" else re.escape(part)
-        for part in re.split(r"(\*\*|\*|\?)", glob.rstrip("/") or "/")
-    )
-    return re.compile("".join(parts), re.DOTALL)
 
 
 # ---------------------------------------------------------------- the control groups of one name

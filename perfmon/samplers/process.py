@@ -2,28 +2,27 @@
 
 A group holds every process that matches what its entry names. Its counters add up what each life of a process used:
 one that was born after the last look is counted from its birth, one that was there before from its first sight. So
-they start at 0, take a restart or a pid given again without a step, and never go backwards.
-
-Two numbers of a process rise when a child of its ends and is waited for: the CPU time of its children, and, less well
-known, the bytes it read and wrote. What was counted for such a child as a member is taken off again, so nothing
-counts twice, and what children used that lived between two readings is not lost.
+they start at 0, take a restart or a pid given again without a step, and never go backwards. What children used that
+lived between two readings is not lost.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from perfmon.clock import Clock, to_wall
+from perfmon.cgroupfs import path_glob
+from perfmon.clock import Clock
 from perfmon.metrics import family_named
 from perfmon.model import Sample
-from perfmon.procfs import PAGE_BYTES, ProcessStat, Procfs
-from perfmon.units import Duration
+from perfmon.process_life import BORN, GAUGES, Key, Life, Moment, PssBudget, up_to
+from perfmon.process_table import Look, in_words
+from perfmon.procfs import ProcessStat, Procfs
+from perfmon.units import Bytes, Duration
 
 __all__ = ["FAMILIES", "Config", "Group", "Reader", "check", "open"]
 
@@ -37,6 +36,7 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comm: str = ""  # exact name of the program, as `ps -o comm` shows it
     cmdline: str = ""  # regular expression, found anywhere in the arguments joined by spaces; never perfmon itself
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None  # listens on this TCP port
+    cgroup: str = ""  # glob of the path of its control group: /system.slice/nginx.service, /kubepods.slice/**
     itself: bool = msgspec.field(default=False, name="self")  # perfmon
 
 
@@ -45,66 +45,139 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     groups: Annotated[tuple[Group, ...], Meta(min_length=1)]
     discover_s: Annotated[Duration, Meta(gt=0)] = msgspec.field(default=10.0, name="discover")
+    names: Annotated[tuple[Literal["perfmon", "process_exporter"], ...], Meta(min_length=1)] = ("perfmon",)
+    pss: bool = False  # PSS and USS too: the kernel walks all pages while the process waits for its memory
+    pss_max_bytes: Bytes = msgspec.field(
+        default=2.0 * 1024**3, name="pss_max"
+    )  # not of larger ones: some 25 ms per GiB
+    pss_budget_s: Annotated[Duration, Meta(gt=0)] = msgspec.field(default=0.1, name="pss_budget")  # of one reading
     procfs: str = "/proc"  # where the kernel's files are mounted: /host/proc in a container
 
 
-_UP = "perfmon_process_up"
-_PROCESSES = "perfmon_process_processes"
-_CPU = "perfmon_process_cpu_seconds_total"
-_CHILDREN_CPU = "perfmon_process_children_cpu_seconds_total"
-_RESIDENT = "perfmon_process_resident_memory_bytes"
-_SHARED = "perfmon_process_shared_memory_bytes"
-_PRIVATE = "perfmon_process_private_memory_bytes"
-_VIRTUAL = "perfmon_process_virtual_memory_bytes"
-_SWAP = "perfmon_process_swap_memory_bytes"
-_READ = "perfmon_process_read_bytes_total"
-_WRITTEN = "perfmon_process_written_bytes_total"
-_FAULTS = "perfmon_process_page_faults_total"
-_SWITCHES = "perfmon_process_context_switches_total"
-_OPEN_FDS = "perfmon_process_open_fds"
-_FD_RATIO = "perfmon_process_worst_fd_ratio"
-_THREADS = "perfmon_process_threads"
-_CHILDREN = "perfmon_process_children"
-_STARTED = "perfmon_process_oldest_start_timestamp_seconds"
-_RESTARTS = "perfmon_process_restarts_total"
-_READ_ERRORS = "perfmon_process_read_errors_total"
-
-
-FAMILIES = (
-    family_named(_UP, "Whether at least one process of the group was found.", "group"),
-    family_named(_PROCESSES, "Processes in the group, without zombies.", "group"),
-    family_named(_CPU, "CPU time that the group's processes used, by mode: user, system.", "group", "mode"),
+_OWN = (
+    family_named("perfmon_process_up", "Whether at least one process of the group was found.", "group"),
+    family_named("perfmon_process_processes", "Processes in the group, without zombies.", "group"),
     family_named(
-        _CHILDREN_CPU,
+        "perfmon_process_cpu_seconds_total",
+        "CPU time that the group's processes used, by mode: user, system.",
+        "group",
+        "mode",
+    ),
+    family_named(
+        "perfmon_process_children_cpu_seconds_total",
         "CPU time of children that ended and were waited for, less what was counted of them as members of the group:"
         " those that lived too short to be seen, and those that do not match.",
         "group",
         "mode",
     ),
-    family_named(_RESIDENT, "Memory in RAM, summed over processes: pages that they share count for each.", "group"),
-    family_named(_SHARED, "The part of the resident memory that is files and shared memory.", "group"),
-    family_named(_PRIVATE, "Resident less shared memory: heap and stacks, where a leak shows.", "group"),
-    family_named(_VIRTUAL, "Address space reserved, used or not.", "group"),
-    family_named(_SWAP, "Memory that was moved out to swap.", "group"),
-    family_named(_READ, "Bytes fetched from storage devices, by children that were waited for as well.", "group"),
-    family_named(_WRITTEN, "Bytes sent to storage devices, by children that were waited for as well.", "group"),
     family_named(
-        _FAULTS, "Page faults by kind: major ones waited for a storage device, minor ones did not.", "group", "kind"
+        "perfmon_process_resident_memory_bytes",
+        "Memory in RAM, summed over processes: pages that they share count for each.",
+        "group",
     ),
     family_named(
-        _SWITCHES,
+        "perfmon_process_shared_memory_bytes",
+        "The part of the resident memory that is files and shared memory.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_private_memory_bytes",
+        "Resident less shared memory: heap and stacks, where a leak shows.",
+        "group",
+    ),
+    family_named("perfmon_process_virtual_memory_bytes", "Address space reserved, used or not.", "group"),
+    family_named("perfmon_process_swap_memory_bytes", "Memory that was moved out to swap.", "group"),
+    family_named(
+        "perfmon_process_read_bytes_total",
+        "Bytes fetched from storage devices, by children that were waited for as well.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_written_bytes_total",
+        "Bytes sent to storage devices, by children that were waited for as well.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_page_faults_total",
+        "Page faults by kind: major ones waited for a storage device, minor ones did not.",
+        "group",
+        "kind",
+    ),
+    family_named(
+        "perfmon_process_context_switches_total",
         "Context switches of the processes' main threads (the kernel tells no sum over all threads) by kind:"
         " voluntary ones waited for something, involuntary ones made room for others.",
         "group",
         "kind",
     ),
-    family_named(_OPEN_FDS, "Open file descriptors.", "group"),
-    family_named(_FD_RATIO, "Open file descriptors over the soft limit, of the process nearest to it.", "group"),
-    family_named(_THREADS, "Threads.", "group"),
-    family_named(_CHILDREN, "Child processes at the last look for them, zombies and members included.", "group"),
-    family_named(_STARTED, "When the oldest process of the group started, in Unix time.", "group"),
-    family_named(_RESTARTS, "Times that a process of the group ended and another took its place.", "group"),
-    family_named(_READ_ERRORS, "Files of processes that could not be read; what they hold is absent, not 0.", "group"),
+    family_named("perfmon_process_open_fds", "Open file descriptors.", "group"),
+    family_named(
+        "perfmon_process_worst_fd_ratio",
+        "Open file descriptors over the soft limit, of the process nearest to it.",
+        "group",
+    ),
+    family_named("perfmon_process_fds_limit", "The lowest limit on open file descriptors, of one process.", "group"),
+    family_named(
+        "perfmon_process_proportional_memory_bytes",
+        "Resident memory in which a page that n processes share counts for 1/n of it (PSS); with `pss` only.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_unique_memory_bytes",
+        "Resident memory that ending the processes would free (USS); with `pss` only.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_pss_skipped_total",
+        "Processes that were too large to be asked for PSS, or for which no time was left in a reading.",
+        "group",
+    ),
+    family_named("perfmon_process_threads", "Threads.", "group"),
+    family_named(
+        "perfmon_process_children", "Child processes at the last look for them, zombies and members included.", "group"
+    ),
+    family_named(
+        "perfmon_process_oldest_start_timestamp_seconds",
+        "When the oldest process of the group started, in Unix time.",
+        "group",
+    ),
+    family_named(
+        "perfmon_process_restarts_total", "Times that a process of the group ended and another took its place.", "group"
+    ),
+    family_named(
+        "perfmon_process_read_errors_total",
+        "Files of processes that could not be read; what they hold is absent, not 0.",
+        "group",
+    ),
+)
+
+_PROCESS_EXPORTER = {  # our name and own label's value; what process-exporter calls it, and its own label
+    ("processes", ""): ("num_procs", {}),
+    ("cpu_seconds_total", "user"): ("cpu_seconds_total", {"mode": "user"}),
+    ("cpu_seconds_total", "system"): ("cpu_seconds_total", {"mode": "system"}),
+    ("read_bytes_total", ""): ("read_bytes_total", {}),
+    ("written_bytes_total", ""): ("write_bytes_total", {}),
+    ("page_faults_total", "major"): ("major_page_faults_total", {}),
+    ("page_faults_total", "minor"): ("minor_page_faults_total", {}),
+    ("context_switches_total", "voluntary"): ("context_switches_total", {"ctxswitchtype": "voluntary"}),
+    ("context_switches_total", "involuntary"): ("context_switches_total", {"ctxswitchtype": "nonvoluntary"}),
+    ("resident_memory_bytes", ""): ("memory_bytes", {"memtype": "resident"}),
+    ("virtual_memory_bytes", ""): ("memory_bytes", {"memtype": "virtual"}),
+    ("swap_memory_bytes", ""): ("memory_bytes", {"memtype": "swapped"}),
+    ("proportional_memory_bytes", ""): ("memory_bytes", {"memtype": "proportionalResident"}),
+    ("open_fds", ""): ("open_filedesc", {}),
+    ("worst_fd_ratio", ""): ("worst_fd_ratio", {}),
+    ("oldest_start_timestamp_seconds", ""): ("oldest_start_time_seconds", {}),
+    ("threads", ""): ("num_threads", {}),
+}
+_WITHOUT_COUNTERPART = ("up", "restarts_total", "read_errors_total", "pss_skipped_total")  # so they are always there
+
+FAMILIES = (
+    *_OWN,
+    *(
+        family_named(f"namedprocess_namegroup_{name}", "As process-exporter names it.", "groupname", *labels)
+        for name, labels in {name: tuple(own) for name, own in _PROCESS_EXPORTER.values()}.items()
+    ),
 )
 
 
@@ -132,14 +205,14 @@ class Reader:
         self._procfs = procfs
         self._clock = clock
         self._crowds = [_Crowd(group) for group in config.groups]
-        self._discover_s = config.discover_s
+        self._config = config
         self._next_look = self._next_search = clock.monotonic()
         self._table: Mapping[int, ProcessStat] | None = None  # the process table at the last look, None before it
         self._children: Mapping[int, int] = {}  # how many of each parent's, at the last look
 
     def sample(self) -> list[Sample]:
         """All groups, found or not; LookupError when there is no process table at all."""
-        view = _View(self._procfs, self._clock, before=self._table)
+        view = Look(self._procfs, self._clock, before=self._table)
         for crowd in self._crowds:
             crowd.advance(view)
         began = self._clock.monotonic()
@@ -152,281 +225,27 @@ class Reader:
         if looks:
             self._remember(view, began)
         self.missing = _sentence(self._crowds, len(view.unreadable))
-        return [sample for crowd in self._crowds for sample in crowd.samples(self._children)]
+        if self._config.pss:
+            self._ask_for_pss()
+        return [sample for crowd in self._crowds for sample in crowd.samples(self._children, self._config.names)]
+
+    def _ask_for_pss(self) -> None:
+        """Of the members of all groups in turn, until the time for it is used up."""
+        budget = PssBudget(self._clock, largest_bytes=self._config.pss_max_bytes, time_s=self._config.pss_budget_s)
+        for crowd in self._crowds:
+            crowd.ask_for_pss(self._procfs, budget)
 
     def _look_is_due(self, now: float) -> bool:
         """Regularly, and sooner when somebody is sought, within what looking may cost."""
         return now >= self._next_look or (now >= self._next_search and any(crowd.seeks for crowd in self._crowds))
 
-    def _remember(self, view: "_View", began: float) -> None:
+    def _remember(self, view: Look, began: float) -> None:
         """Keep what the look saw, and set when to look next: it takes at most a hundredth of one core."""
         self._table = view.table
         self._children = Counter(stat.parent for stat in view.table.values())
         now = self._clock.monotonic()
         self._next_search = now + 100 * (now - began)
-        self._next_look = max(began + self._discover_s, self._next_search)
-
-
-# ---------------------------------------------------------------- one process at one moment
-
-_Key = tuple[str, str]  # a family, and the value of its own label `mode` or `kind`, "" when it has none
-
-_USER, _SYSTEM = (_CPU, "user"), (_CPU, "system")
-_CHILDREN_USER, _CHILDREN_SYSTEM = (_CHILDREN_CPU, "user"), (_CHILDREN_CPU, "system")
-_BYTES_READ, _BYTES_WRITTEN = (_READ, ""), (_WRITTEN, "")
-
-_BORN: Mapping[_Key, float] = {
-    _USER: 0.0,
-    _SYSTEM: 0.0,
-    _CHILDREN_USER: 0.0,
-    _CHILDREN_SYSTEM: 0.0,
-    _BYTES_READ: 0.0,
-    _BYTES_WRITTEN: 0.0,
-    (_FAULTS, "major"): 0.0,
-    (_FAULTS, "minor"): 0.0,
-    (_SWITCHES, "voluntary"): 0.0,
-    (_SWITCHES, "involuntary"): 0.0,
-}
-"""The counters of a process at its birth."""
-
-_GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
-    _RESIDENT: sum,
-    _SHARED: sum,
-    _PRIVATE: sum,
-    _VIRTUAL: sum,
-    _SWAP: sum,
-    _OPEN_FDS: sum,
-    _FD_RATIO: max,
-    _THREADS: sum,
-}
-"""How the values of several processes become that of their group."""
-
-_INHERITED: Mapping[_Key, tuple[_Key, ...]] = {
-    _CHILDREN_USER: (_USER, _CHILDREN_USER),
-    _CHILDREN_SYSTEM: (_SYSTEM, _CHILDREN_SYSTEM),
-    _BYTES_READ: (_BYTES_READ,),
-    _BYTES_WRITTEN: (_BYTES_WRITTEN,),
-}
-"""What a process takes over from a child that it waited for (`wait_task_zombie` in the kernel's exit.c), by what of
-the child it is made of. /proc/PID/io does not tell a process's own bytes from those of such children."""
-
-
-class _Reading(msgspec.Struct, frozen=True):
-    """A process at one moment: every value that could be read."""
-
-    stat: ProcessStat
-    alive: bool  # False for a zombie, and for one that ended while it was being read
-    values: Mapping[_Key, float]
-    errors: int  # files that could not be read
-
-
-def _read(procfs: Procfs, pid: int) -> _Reading:
-    """All of a process; FileNotFoundError or ProcessLookupError when there is none."""
-    stat = procfs.stat(pid)
-    values = _of_stat(stat)
-    alive, errors = not stat.ended, 0
-    for part in (_memory, _switches_and_swap, _transfers, _descriptors) if alive else ():
-        try:
-            values |= part(procfs, pid)
-        except (FileNotFoundError, ProcessLookupError):
-            alive = alive and _goes_on(procfs, stat)  # if so, this kernel keeps no such file: absent, and no error
-        except OSError:
-            errors += 1
-    return _Reading(stat, alive, values, errors)
-
-
-def _goes_on(procfs: Procfs, stat: ProcessStat) -> bool:
-    try:
-        return procfs.stat(stat.pid).start_s == stat.start_s
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _of_stat(stat: ProcessStat) -> dict[_Key, float]:
-    return {
-        _USER: stat.user_s,
-        _SYSTEM: stat.system_s,
-        _CHILDREN_USER: stat.children_user_s,
-        _CHILDREN_SYSTEM: stat.children_system_s,
-        (_FAULTS, "major"): stat.major_faults,
-        (_FAULTS, "minor"): stat.minor_faults,
-        (_THREADS, ""): stat.threads,
-    }
-
-
-def _memory(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    """From `statm`; never from `smaps`, for which the kernel walks every page and a large process stands still."""
-    size, resident, shared, *_ = (int(pages) * PAGE_BYTES for pages in procfs.read(f"{pid}/statm").split())
-    return {
-        (_VIRTUAL, ""): size,
-        (_RESIDENT, ""): resident,
-        (_SHARED, ""): shared,
-        (_PRIVATE, ""): resident - shared,
-    }
-
-
-def _switches_and_swap(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    """A kernel thread has no line for swap."""
-    lines = {
-        (_SWITCHES, "voluntary"): b"\nvoluntary_ctxt_switches:",
-        (_SWITCHES, "involuntary"): b"\nnonvoluntary_ctxt_switches:",
-        (_SWAP, ""): b"\nVmSwap:",  # in kB
-    }
-    found = _numbers(procfs.read(f"{pid}/status"), lines)
-    return found | {key: 1024 * number for key, number in found.items() if key == (_SWAP, "")}
-
-
-def _transfers(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    lines = {_BYTES_READ: b"\nread_bytes:", _BYTES_WRITTEN: b"\nwrite_bytes:"}
-    return _numbers(procfs.read(f"{pid}/io"), lines)
-
-
-def _descriptors(procfs: Procfs, pid: int) -> dict[_Key, float]:
-    count = procfs.descriptors(pid)
-    _, _, tail = procfs.read(f"{pid}/limits").partition(b"Max open files")
-    soft = tail.split(maxsplit=1)[0]
-    return {(_OPEN_FDS, ""): count, (_FD_RATIO, ""): 0.0 if soft == b"unlimited" else count / max(1, int(soft))}
-
-
-def _numbers(raw: bytes, lines: Mapping[_Key, bytes]) -> dict[_Key, float]:
-    """The numbers that stand after these words, where they do: no need to split the 60 lines of `status` for three."""
-    places = {key: raw.find(line) + len(line) for key, line in lines.items() if line in raw}
-    return {key: int(raw[place:].split(maxsplit=1)[0]) for key, place in places.items()}
-
-
-# ---------------------------------------------------------------- one look around
-
-
-_T = TypeVar("_T")
-
-
-class _View:
-    """What one call of `sample` sees: a file is read once, however many groups ask for it."""
-
-    def __init__(self, procfs: Procfs, clock: Clock, *, before: Mapping[int, ProcessStat] | None) -> None:
-        self.before = before  # the process table at the look before, None when there was none
-        self.table: dict[int, ProcessStat] = {}  # the process table, once `look` was called
-        self.unreadable: set[int] = set()  # pids that are hidden from us
-        self._procfs = procfs
-        self._clock = clock
-        self._readings: dict[int, _Reading | None] = {}
-        self._command_lines: dict[int, str] = {}
-        self._listeners: dict[int, set[str]] = {}
-
-    @cached_property
-    def own_pid(self) -> int | None:
-        """perfmon's, as this process table counts; None when it is not in it."""
-        return self._procfs.own_pid()
-
-    def look(self) -> None:
-        """Read the process table; LookupError when there is none."""
-        try:
-            pids = self._procfs.pids()
-        except OSError as error:
-            raise LookupError(f'no process table at "{self._procfs.path}": {_words(error)}') from error
-        if not pids:
-            raise LookupError(f'no process table at "{self._procfs.path}": no process in it')
-        self.table = {pid: stat for pid in pids if (stat := self.stat(pid)) is not None}
-
-    def process(self, pid: int) -> _Reading | None:
-        """All of a process, None when there is none."""
-        if pid not in self._readings:
-            self._readings[pid] = self._unless_gone(pid, partial(_read, self._procfs, pid))
-        return self._readings[pid]
-
-    def stat(self, pid: int) -> ProcessStat | None:
-        """What the process table holds of a process, None when there is none."""
-        reading = self._readings.get(pid)
-        known = reading.stat if reading else self.table.get(pid)
-        return known or self._unless_gone(pid, partial(self._procfs.stat, pid))
-
-    def command_line(self, pid: int) -> str:
-        """Its arguments joined by spaces, "" when there is none."""
-        if pid not in self._command_lines:
-            self._command_lines[pid] = self._unless_gone(pid, partial(self._procfs.command_line, pid)) or ""
-        return self._command_lines[pid]
-
-    def listens(self, pid: int, port: int) -> bool:
-        """Whether it has a socket open that listens on this TCP port."""
-        if port not in self._listeners:
-            self._listeners[port] = self._procfs.listeners(port)
-        sockets = self._listeners[port]
-        return bool(sockets and self._unless_gone(pid, partial(self._procfs.holds, pid, sockets)))
-
-    def started_at(self, stat: ProcessStat) -> float:
-        """Unix time of a start. Asked once for each life: asked again it would tremble with the wall clock."""
-        age_s = self._procfs.uptime_s() - stat.start_s
-        return to_wall(self._clock, self._clock.monotonic() - age_s)
-
-    def _unless_gone(self, pid: int, read: Callable[[], _T]) -> _T | None:
-        try:
-            return read()
-        except (FileNotFoundError, ProcessLookupError):
-            return None  # it ended since its pid was heard of
-        except PermissionError:
-            self.unreadable.add(pid)
-            return None
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-# ---------------------------------------------------------------- one process from birth to end
-
-
-class _Life:
-    """A process from its first sight in the group to its end; a later one with the same pid is another life."""
-
-    def __init__(self, reading: _Reading, *, counted: Mapping[_Key, float], started_at: float) -> None:
-        self.reading = reading
-        self.started_at = started_at
-        self.ended = False
-        self.counted = counted  # the counters up to which it is counted
-        self._owed: dict[_Key, float] = {}
-        self._owed_for = 0  # readings
-
-    @property
-    def pid(self) -> int:
-        """Free again when this life is over."""
-        return self.reading.stat.pid
-
-    def is_of(self, reading: _Reading | None) -> bool:
-        """Whether what stands under its pid now is still this life."""
-        return reading is not None and reading.stat.start_s == self.reading.stat.start_s
-
-    def grow(self, reading: _Reading) -> dict[_Key, float]:
-        """What it used since it was last counted. What cannot be read for a while is counted when it can be again."""
-        growth = {
-            key: self._less_owed(key, reading.values[key] - self.counted[key])
-            for key in _BORN
-            if key in reading.values and key in self.counted
-        }
-        self.counted = {**self.counted, **reading.values}
-        self.reading = reading
-        return growth
-
-    def inherit(self, child: "_Life") -> None:
-        """A child ended that was counted as a member: its counters will show in this process too.
-
-        Now, or in the next reading: parents are read first, and the child may have gone just after.
-        """
-        for key, parts in _INHERITED.items():
-            self._owed[key] = self._owed.get(key, 0.0) + sum(child.counted.get(part, 0.0) for part in parts)
-        self._owed_for = 2
-
-    def _less_owed(self, key: _Key, growth: float) -> float:
-        """Never below 0, whatever the kernel's counter does."""
-        owed = self._owed.get(key, 0.0)
-        if owed:
-            self._owed[key] = max(0.0, owed - growth)
-        return max(0.0, growth - owed)
-
-    def settle(self) -> None:
-        """Forget what did not show in two readings: a parent that ignores SIGCHLD inherits nothing."""
-        self._owed_for -= 1
-        if self._owed_for <= 0:
-            self._owed.clear()
+        self._next_look = max(began + self._config.discover_s, self._next_search)
 
 
 # ---------------------------------------------------------------- one group
@@ -439,8 +258,10 @@ class _Crowd:
         self.is_named = group.itself or group.pid is not None or group.pidfile != ""  # found without a process table
         self._group = group
         self._pattern = re.compile(group.cmdline)
-        self._lives: dict[int, _Life] = {}
-        self._totals = dict(_BORN)
+        self._cgroup = path_glob(group.cgroup) if group.cgroup else None
+        self._pss_skipped: int | None = None  # until it is asked for
+        self._lives: dict[int, Life] = {}
+        self._totals = dict(BORN)
         self._errors = 0
         self._restarts = 0
         self._vacant = 0  # lives that ended and have no successor yet
@@ -459,7 +280,7 @@ class _Crowd:
             return ""
         return f'no process matches {_wanted(self._group)}{self._remark} (group "{self._group.name}")'
 
-    def advance(self, view: _View) -> None:
+    def advance(self, view: Look) -> None:
         """Take in what the known members used since the last reading, and let go of those that are no more."""
         lives = sorted(self._lives.values(), key=lambda life: life.reading.stat.start_s)  # parents before children
         readings = {life.pid: view.process(life.pid) for life in lives}
@@ -469,7 +290,7 @@ class _Crowd:
         for pid, life in self._lives.items():
             self._take(life, readings[pid])
 
-    def find(self, view: _View) -> None:
+    def find(self, view: Look) -> None:
         """Look who belongs to the group now."""
         found = {pid for pid in self._candidates(view) if self._matches(pid, view)}
         for life in self._alive():
@@ -480,22 +301,44 @@ class _Crowd:
             self._join(pid, view)
         self._lost = False
 
-    def samples(self, children: Mapping[int, int]) -> Iterator[Sample]:
+    def ask_for_pss(self, procfs: Procfs, budget: PssBudget) -> None:
+        """Add PSS and USS to what is known of each member, as far as the budget goes."""
+        self._pss_skipped = self._pss_skipped or 0
+        for life in self._alive():
+            errors = life.reading.errors
+            life.reading, asked = budget.ask(procfs, life.reading)
+            self._errors += life.reading.errors - errors
+            self._pss_skipped += not asked
+
+    def samples(self, children: Mapping[int, int], names: Sequence[str]) -> Iterator[Sample]:
         """What the group is and has used; `children` tells how many a pid has."""
+        group = self._group.name
+        for (name, own), value in self._values(children):
+            if "perfmon" in names or name in _WITHOUT_COUNTERPART:
+                labels = {"group": group} | ({_OWN_LABEL[name]: own} if own else {})
+                yield Sample(name=f"perfmon_process_{name}", value=float(value), labels=labels)
+            if "process_exporter" in names and (name, own) in _PROCESS_EXPORTER:
+                theirs, label = _PROCESS_EXPORTER[name, own]
+                labels = {"groupname": group, **label}
+                yield Sample(name=f"namedprocess_namegroup_{theirs}", value=float(value), labels=labels)
+
+    def _values(self, children: Mapping[int, int]) -> Iterator[tuple[Key, float]]:
         alive = self._alive()
-        yield self._sample(_UP, bool(alive))
-        yield self._sample(_PROCESSES, len(alive))
-        yield self._sample(_RESTARTS, self._restarts)
-        yield self._sample(_READ_ERRORS, self._errors)
+        yield ("up", ""), bool(alive)
+        yield ("processes", ""), len(alive)
+        yield ("restarts_total", ""), self._restarts
+        yield ("read_errors_total", ""), self._errors
+        if self._pss_skipped is not None:
+            yield ("pss_skipped_total", ""), self._pss_skipped
         for key, total in self._totals.items():
             if all(key in life.reading.values for life in alive):
-                yield self._sample(key[0], total, of=key[1])
+                yield key, total
         if alive:
             yield from self._gauges(alive, children)
 
     # ------------------------------------------------------------ who belongs to it
 
-    def _candidates(self, view: _View) -> Iterable[int]:
+    def _candidates(self, view: Look) -> Iterable[int]:
         group = self._group
         if group.pidfile:
             pid, self._remark = _pid_in(group.pidfile)
@@ -505,21 +348,22 @@ class _Crowd:
             return [] if pid is None else [pid]
         return view.table
 
-    def _matches(self, pid: int, view: _View) -> bool:
+    def _matches(self, pid: int, view: Look) -> bool:
         """The dear questions come last, for those that passed the others."""
         group, stat = self._group, view.stat(pid)
         return (
             stat is not None
             and (not group.comm or group.comm == stat.comm)
             and (not group.cmdline or (pid != view.own_pid and bool(self._pattern.search(view.command_line(pid)))))
+            and (self._cgroup is None or any(map(self._cgroup.fullmatch, view.cgroups(pid))))
             and (group.port is None or view.listens(pid, group.port))
         )
 
-    def _join(self, pid: int, view: _View) -> None:
+    def _join(self, pid: int, view: Look) -> None:
         reading = view.process(pid)
         if reading is None or not reading.alive:
             return  # a zombie, or ended since it was found
-        life = _Life(reading, counted=_counted(reading, view.before), started_at=view.started_at(reading.stat))
+        life = Life(reading, counted=_counted(reading, view.before), started_at=view.started_at(reading.stat))
         self._lives[pid] = life
         self._take(life, reading)
         if self._vacant:
@@ -528,10 +372,10 @@ class _Crowd:
 
     # ------------------------------------------------------------ what it uses
 
-    def _alive(self) -> list[_Life]:
+    def _alive(self) -> list[Life]:
         return [life for life in self._lives.values() if life.reading.alive]
 
-    def _take(self, life: _Life, reading: _Reading | None) -> None:
+    def _take(self, life: Life, reading: Moment | None) -> None:
         assert reading is not None, "the dead are buried before the living are counted"
         for key, growth in life.grow(reading).items():
             self._totals[key] += growth
@@ -540,7 +384,7 @@ class _Crowd:
         if not reading.alive:
             self._end(life)
 
-    def _bury(self, life: _Life) -> None:
+    def _bury(self, life: Life) -> None:
         """Nothing stands under its pid any more: it was waited for, and its parent has what it used."""
         self._end(life)
         del self._lives[life.pid]
@@ -548,28 +392,24 @@ class _Crowd:
         if parent is not None:
             parent.inherit(life)
 
-    def _end(self, life: _Life) -> None:
+    def _end(self, life: Life) -> None:
         if not life.ended:  # a zombie ends once, and is buried later
             life.ended = self._lost = True
             self._vacant += 1
 
-    def _gauges(self, alive: list[_Life], children: Mapping[int, int]) -> Iterator[Sample]:
+    def _gauges(self, alive: list[Life], children: Mapping[int, int]) -> Iterator[tuple[Key, float]]:
         """Of all members or not at all: a sum that lacks one would be a smaller one, not a missing one."""
-        for name, combine in _GAUGES.items():
+        for name, combine in GAUGES.items():
             if all((name, "") in life.reading.values for life in alive):
-                yield self._sample(name, combine(life.reading.values[name, ""] for life in alive))
-        yield self._sample(_CHILDREN, sum(children.get(life.pid, 0) for life in alive))
-        yield self._sample(_STARTED, min(life.started_at for life in alive))
-
-    def _sample(self, name: str, value: float, *, of: str = "") -> Sample:
-        labels = {"group": self._group.name}
-        return Sample(name=name, value=float(value), labels=labels | {_OWN_LABEL[name]: of} if of else labels)
+                yield (name, ""), combine(life.reading.values[name, ""] for life in alive)
+        yield ("children", ""), sum(children.get(life.pid, 0) for life in alive)
+        yield ("oldest_start_timestamp_seconds", ""), min(life.started_at for life in alive)
 
 
-_OWN_LABEL = {family.name: family.labels[-1] for family in FAMILIES}
+_OWN_LABEL = {family.name.removeprefix("perfmon_process_"): family.labels[-1] for family in _OWN}
 
 
-def _counted(reading: _Reading, before: Mapping[int, ProcessStat] | None) -> Mapping[_Key, float]:
+def _counted(reading: Moment, before: Mapping[int, ProcessStat] | None) -> Mapping[Key, float]:
     """Up to where a new member counts as counted, by the process table at the look before.
 
     One that was not in it was born since: all that it used belongs to the group. One that was in it was no member
@@ -580,8 +420,8 @@ def _counted(reading: _Reading, before: Mapping[int, ProcessStat] | None) -> Map
         return reading.values
     former = before.get(reading.stat.pid)
     if former is None or former.start_s != reading.stat.start_s:
-        return _BORN
-    return {**reading.values, **_of_stat(former)}
+        return BORN
+    return {**reading.values, **up_to(former)}
 
 
 def _pid_in(path: str) -> tuple[int | None, str]:
@@ -590,7 +430,7 @@ def _pid_in(path: str) -> tuple[int | None, str]:
         with Path(path).open("rb") as file:
             words = file.read(64).split()
     except OSError as error:
-        return None, f" ({_words(error)})"
+        return None, f" ({in_words(error)})"
     if words and words[0].isdigit():
         return int(words[0]), f" (it says {int(words[0])})"
     return None, " (it holds no pid)"
@@ -598,7 +438,7 @@ def _pid_in(path: str) -> tuple[int | None, str]:
 
 def _wanted(group: Group) -> str:
     """`comm "nginx" and port 80`."""
-    texts = {"pidfile": group.pidfile, "comm": group.comm, "cmdline": group.cmdline}
+    texts = {"pidfile": group.pidfile, "comm": group.comm, "cmdline": group.cmdline, "cgroup": group.cgroup}
     numbers = {"pid": group.pid, "port": group.port}
     words = [f"{name} {number}" for name, number in numbers.items() if number is not None]
     words += [f'{name} "{text}"' for name, text in texts.items() if text]
@@ -619,7 +459,10 @@ def _sentence(crowds: Iterable[_Crowd], unreadable: int) -> str:
 def _mistakes(group: Group) -> Iterator[tuple[str, str]]:
     """A field of the group, or "" for all of it, and what is wrong with it."""
     if not _wanted(group):
-        yield "", f"expected one of: pid, pidfile, comm, cmdline, port, self; they say which processes {group.name} is"
+        yield (
+            "",
+            f"expected one of: pid, pidfile, comm, cmdline, port, cgroup, self; they say what {group.name} is",
+        )
     if group.itself and _wanted(group) != "self":
         yield "self", "perfmon itself needs no other description"
     if group.pid is not None and group.pidfile:
@@ -630,6 +473,8 @@ def _mistakes(group: Group) -> Iterator[tuple[str, str]]:
             "comm",
             f'"{group.comm}" never matches: the kernel keeps {_COMM_BYTES} bytes, expected "{kept}", or cmdline',
         )
+    if group.cgroup and not group.cgroup.startswith("/"):
+        yield "cgroup", f'"{group.cgroup}" does not begin with a slash, expected "/{group.cgroup}"'
     try:
         re.compile(group.cmdline)
     except re.error as error:

@@ -895,7 +895,8 @@ def test_no_process_table_is_a_lookup_error(tmp_path, folder):
 def test_every_family_is_told_with_its_labels(spawn, word):
     spawn()
     labels = {family.name: family.labels for family in process.FAMILIES}
-    samples = reading(Group("g", cmdline=word)).sample()
+    everything = Config(groups=(Group("g", cmdline=word),), names=("perfmon", "process_exporter"), pss=True)
+    samples = reading(everything).sample()
 
     assert labels == {sample.name: tuple(sample.labels) for sample in samples}
     assert len(samples) == len({(sample.name, *sample.labels.values()) for sample in samples})
@@ -907,7 +908,7 @@ def test_every_family_is_told_with_its_labels(spawn, word):
         (
             Group("g"),
             "groups[0]",
-            "expected one of: pid, pidfile, comm, cmdline, port, self; they say which processes g is",
+            "expected one of: pid, pidfile, comm, cmdline, port, cgroup, self; they say what g is",
         ),
         (Group("g", itself=True, pid=1), "groups[0].self", "perfmon itself needs no other description"),
         (Group("g", pid=1, pidfile="/run/x"), "groups[0].pidfile", "expected pid or pidfile, not both"),
@@ -940,3 +941,138 @@ def test_a_config_is_written_with_the_words_of_the_file():
 
     assert Config(groups=(Group("me", itself=True), Group("shop", cmdline="simulate shop")), discover_s=5.0) == config
     assert [] == list(process.check(config))
+
+
+# ---------------------------------------------------------------- on request
+
+
+def test_proportional_and_unique_memory_are_psutils_pss_and_uss(spawn, word):
+    child = spawn()
+    config = Config(groups=(Group("g", cmdline=word),), pss=True)
+    found = values(reading(config).sample())
+    told = psutil.Process(child.pid).memory_full_info()
+
+    assert (told.pss, told.uss) == (found["proportional_memory_bytes"], found["unique_memory_bytes"])
+    assert 0 == found["pss_skipped_total"]
+
+
+def test_pss_is_not_asked_of_a_process_that_is_too_large_nor_when_its_time_is_over(proc):
+    put(proc, 7)  # 500 pages
+    put(proc, 8)
+    for pid in (7, 8):
+        (proc / str(pid) / "smaps_rollup").write_text(
+            "Rss: 9 kB\nPss:    5 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
+        )
+
+    class Slow(ManualClock):
+        def monotonic(self):
+            self.advance(0.04)
+            return super().monotonic()
+
+    unlimited = values(of_tree(proc, SHOP, pss=True).sample())
+    small = values(of_tree(proc, SHOP, pss=True, pss_max_bytes=1e6).sample())
+    slow = values(of_tree(proc, SHOP, pss=True, pss_budget_s=0.05, clock=Slow()).sample())
+    never = values(of_tree(proc, SHOP).sample())
+
+    assert (2 * 5120, 2 * 3072, 0) == tuple(
+        unlimited[name] for name in ("proportional_memory_bytes", "unique_memory_bytes", "pss_skipped_total")
+    )
+    for found, skipped in ((small, 2), (slow, 1)):
+        assert skipped == found["pss_skipped_total"]
+        assert not found.keys() & {"proportional_memory_bytes", "unique_memory_bytes"}  # a sum lacks a member
+    assert not never.keys() & {"pss_skipped_total", "proportional_memory_bytes", "unique_memory_bytes"}
+
+
+def test_a_kernel_thread_has_no_pss_and_that_is_no_error(proc):
+    put(proc, 7)
+    (proc / "7/smaps_rollup").write_text("")
+
+    found = values(of_tree(proc, SHOP, pss=True).sample())
+
+    assert (0, 0) == (found["read_errors_total"], found["pss_skipped_total"])
+    assert "proportional_memory_bytes" not in found
+
+
+def test_process_exporters_names_stand_beside_ours_or_alone(proc):
+    put(proc, 7, fds=4, most_fds=400, minor=5, user_s=3.0)
+    put(proc, 8, fds=40, most_fds=400)
+    both = of_tree(proc, SHOP, names=("perfmon", "process_exporter")).sample()
+    alone = of_tree(proc, SHOP, names=("process_exporter",)).sample()
+
+    def theirs(samples):
+        return {
+            (sample.name.removeprefix("namedprocess_namegroup_"), *list(sample.labels.values())[1:]): sample.value
+            for sample in samples
+            if sample.labels.get("groupname") == "g"
+        }
+
+    assert theirs(both) == theirs(alone)
+    assert {("num_procs",): 2, ("open_filedesc",): 44, ("worst_fd_ratio",): 0.1}.items() <= theirs(alone).items()
+    assert ("memory_bytes", "resident") in theirs(alone)
+    assert ("context_switches_total", "nonvoluntary") in theirs(alone)
+    assert {"up", "restarts_total", "read_errors_total"} == values([s for s in alone if "group" in s.labels]).keys()
+
+
+# ---------------------------------------------------------------- who belongs, and what is hard to read
+
+
+def test_processes_are_found_by_their_control_group(proc):
+    for pid, group in (
+        (7, "0::/kubepods.slice/pod7/a\n"),
+        (8, "9:memory:/kubepods.slice/pod8\n0::/\n"),
+        (9, "0::/x\n"),
+    ):
+        put(proc, pid)
+        (proc / str(pid) / "cgroup").write_text(group)
+
+    def found(glob):
+        return values(of_tree(proc, Group("g", cgroup=glob)).sample())["processes"]
+
+    assert [2, 1, 1, 0] == [found(glob) for glob in ("/kubepods.slice/**", "/kubepods.slice/*", "/x", "/y")]
+
+
+def test_the_limit_on_descriptors_is_that_of_the_process_that_may_open_fewest(proc):
+    put(proc, 7, most_fds=400)
+    put(proc, 8, most_fds=200)
+
+    assert 200 == values(of_tree(proc, SHOP).sample())["fds_limit"]
+
+
+@pytest.mark.parametrize(
+    "argument", ["a\nb", 'say "x"', "\x1b[31mred", "\u202egnp", "x" * 100_000, "{{target}}", "\udcff"]
+)
+def test_a_hostile_command_line_is_matched_and_never_shown(spawn, word, argument):
+    child = spawn()
+    process_ = subprocess.Popen(
+        [sys.executable, "-S", "-c", "input()", os.fsencode(f"{word}-hostile"), os.fsencode(argument)],
+        stdin=subprocess.PIPE,
+    )
+    try:
+        reader = reading(Group("g", cmdline=f"{word}-hostile"))
+        until(lambda: values(reading(Group("g", cmdline=f"{word}-hostile")).sample())["processes"] == 1)
+        samples = reader.sample()
+    finally:
+        process_.communicate(b"\n")
+
+    assert child.popen.poll() is None
+    assert {"g"} == {sample.labels["group"] for sample in samples}
+    assert all(argument not in value for sample in samples for value in sample.labels.values())
+
+
+def test_a_thousand_children_are_counted_and_cost_no_more_than_a_look(spawn, word):
+    child = spawn()
+    child.do("import os, signal, time")
+    child.do("pids = []")
+    child.do("for _ in range(1000):\n pid = os.fork()\n if pid == 0:\n  signal.pause()\n pids.append(pid)")
+    try:
+        reader = reading(Group("g", cmdline=word))
+        began = time.monotonic()
+        found = values(reader.sample())
+        took_s = time.monotonic() - began
+    finally:
+        child.do("for pid in pids: os.kill(pid, 9)\nfor pid in pids: os.waitpid(pid, 0)")
+
+    assert 1001 == found["processes"]
+    assert 1000 == found["children"]
+    assert took_s < 5.0
+    assert 1 == values(reader.sample())["processes"]
