@@ -110,11 +110,15 @@ def _no_such_label(name: str, glob: str, series: Sequence[Selectable]) -> str:
 
 
 def _no_such_metric(metric: str, chosen: Sequence[Selectable]) -> str:
-    known = sorted({name for one in chosen for name in one.metrics})
+    names = {name for one in chosen for name in one.metrics}
+    known = sorted(names, key=lambda name: (name.startswith(_OF_OTHER_EXPORTERS), name))
     owner = _owner(metric)
     if owner:
         return f"{quoted(metric)} is a metric of {owner}, and none is selected; {kinds.choice(known)}"
     return kinds.unknown(metric, known, "metric")
+
+
+_OF_OTHER_EXPORTERS = ("namedprocess_", "container_")  # compatible names, shown last: few mean those
 
 
 def _owner(metric: str) -> str:
