@@ -162,6 +162,27 @@ SELF_FAMILIES = (
         (),
         "seconds",
     ),
+    Family(
+        "perfmon_discovery_refreshes_total",
+        "counter",
+        "Looks at the probe's sources of targets: `complete`, `partial` (some targets were refused) or `failed` (what"
+        " was known last goes on).",
+        ("probe", "kind", "outcome"),
+    ),
+    Family("perfmon_discovery_targets", "gauge", "Targets of the probe's sources that are watched.", ("probe", "kind")),
+    Family(
+        "perfmon_discovery_refused_targets",
+        "gauge",
+        "Targets of the probe's sources that are not watched, since they make no sense or are too many.",
+        ("probe", "kind"),
+    ),
+    Family(
+        "perfmon_discovery_last_success_timestamp_seconds",
+        "gauge",
+        "When the probe's source of targets last answered, in Unix time; of several, the one that is silent longest.",
+        ("probe", "kind"),
+        "seconds",
+    ),
     Family("perfmon_rule_evaluations_total", "counter", "Evaluations of the rule.", ("rule",)),
     Family("perfmon_alerts", "gauge", "Alerts by state.", ("rule", "state")),
     Family(

@@ -14,7 +14,7 @@ LAYERS = (
     ("cli", "__main__", "commands"),
     ("monitor", "provision"),
     ("config", "measure", "logs", "waterfall", "explanation"),
-    ("probes", "samplers", "conditions", "receivers", "simulators"),
+    ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries"),
     ("answer",),
     (
         "network",
@@ -24,6 +24,8 @@ LAYERS = (
         "procfs",
         "annotation",
         "selection",
+        "target_groups",
+        "threads",
         "printed",
         "program",
         "leak",
@@ -37,7 +39,7 @@ LAYERS = (
     ("kinds",),
     ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps", "template"),
 )
-KINDS = ("probes", "samplers", "conditions", "receivers", "simulators")
+KINDS = ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries")
 HEAVY = (
     "numpy",
     "matplotlib",

@@ -40,12 +40,13 @@ def command(files: tuple[str, ...], blackbox: str | None, *, schema: bool) -> No
 
 
 def _summary(read: Config) -> str:
-    """`3 probes (12 targets), 2 samplers, 5 rules, 1 receiver`; of a blackbox.yml alone, `12 modules`."""
-    if read.blackbox is not None and not (read.checks or read.samplers):
+    """`3 probes (12 targets, 1 source of more), 2 samplers, 5 rules, 1 receiver`; of a blackbox.yml, `12 modules`."""
+    if read.blackbox is not None and not (read.checks or read.discoveries or read.samplers):
         return _count(len(read.modules), "module")
-    probes = len({check.target.probe for check in read.checks})
+    probes = {check.target.probe for check in read.checks} | {one.blueprint.probe for one in read.discoveries}
+    sources = f", {_count(len(read.discoveries), 'source')} of more" if read.discoveries else ""
     counts = [
-        f"{_count(probes, 'probe')} ({_count(len(read.checks), 'target')})",
+        f"{_count(len(probes), 'probe')} ({_count(len(read.checks), 'target')}{sources})",
         _count(len(read.samplers), "sampler"),
         _count(len(read.rules), "rule"),
         _count(len(read.receivers), "receiver"),

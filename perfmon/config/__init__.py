@@ -18,9 +18,11 @@ from perfmon import kinds
 from perfmon.config import blackbox as blackbox_file
 from perfmon.config import yaml_places
 from perfmon.config.convert import WRONG, Reading, key_path
+from perfmon.config.discovered import Discovery
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
-from perfmon.config.parts import BUILT_IN, Timed, checks_of, modules_of, receivers_of, rules_of, samplers_of
+from perfmon.config.parts import BUILT_IN, modules_of, probes_of, receivers_of, rules_of, samplers_of
 from perfmon.config.sections import Place, items, members, seen_from, settings, single
+from perfmon.config.targets import Timed
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.errors import ConfigError, Problem
@@ -54,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     series: int
     in_flight: int
     in_flight_per_host: int
+    targets: int
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a user can set. Two readings of the same files are equal."""
 
     modules: Mapping[str, Module]  # by name; those that exist without being written only where there is no `blackbox`
-    checks: tuple[Check, ...]  # one for each target of each probe
+    checks: tuple[Check, ...]  # one for each target that is written
+    discoveries: tuple[Discovery, ...]  # where further targets are looked up
     samplers: tuple[Sampler, ...]
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
@@ -247,15 +251,17 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
     written = members(roots, "modules", reading)
     modules = _with_foreign(modules_of([*_built_in(reading), *written], reading), written, foreign)
     watched: list[Selectable] = []
+    checks, discoveries = probes_of(items(roots, "probes", reading), modules, watched)
     parts: dict[str, Any] = {
-        "checks": checks_of(items(roots, "probes", reading), modules, watched),
+        "checks": checks,
+        "discoveries": discoveries,
         "samplers": samplers_of(items(roots, "samplers", reading), watched),
         "rules": rules_of(items(roots, "rules", reading), watched),
         "receivers": receivers_of(items(roots, "receivers", reading)),
     }
     web = _web(single(roots, "web", reading))
     state = settings(single(roots, "state", reading), StateSection)
-    limits = settings(single(roots, "limits", reading), LimitsSection)
+    limits = _limits(single(roots, "limits", reading), len(checks))
     log = settings(single(roots, "log", reading), LogSection)
     if reading.problems:
         # What stands behind an alias is read at each of its uses, and is wrong once.
@@ -298,6 +304,15 @@ def _web(place: Place) -> dict[str, Any]:
         "external_url": url,
         "timeout_offset_s": values["timeout_offset"],
     }
+
+
+def _limits(place: Place, targets: int) -> dict[str, Any]:
+    """The fields of a Limits."""
+    values = settings(place, LimitsSection)
+    most = values["targets"]
+    if most is not WRONG and targets > most:
+        place.problem("targets", f"{targets} targets are written, more than {most}: raise the limit")
+    return values
 
 
 def _is_page(url: str) -> bool:

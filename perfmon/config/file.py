@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_TIMEOUT_S",
     "KINDS",
     "ConfirmSection",
+    "DiscoverySection",
     "File",
     "LimitsSection",
     "LogSection",
@@ -133,13 +134,21 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
 
 
+class DiscoverySection(Section, frozen=True, kw_only=True):
+    """Where to look targets up. Exactly one key names the kind of discovery and holds that kind's settings."""
+
+
 class ProbeSection(ProbeSettings, frozen=True, kw_only=True):
     """Targets that are probed in the same way. Each becomes a check of its own."""
 
     targets: Annotated[
         list[Address | TargetSection],
         msgspec.Meta(min_length=1, description="Addresses, or mappings with `address` and more."),
-    ]
+    ] = []
+    discover: Annotated[
+        list[DiscoverySection],
+        msgspec.Meta(min_length=1, description="Where further targets are looked up, beside or instead of `targets`."),
+    ] = []
 
 
 class SamplerSection(Section, frozen=True, kw_only=True):
@@ -222,6 +231,9 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     in_flight_per_host: Annotated[
         int, msgspec.Meta(ge=1, description="Of these, at most so many to one host of targets' addresses.")
     ] = 50
+    targets: Annotated[
+        int, msgspec.Meta(ge=1, description="Targets at most, discovered ones included; further ones are left out.")
+    ] = 10_000
 
 
 class LogSection(Section, frozen=True, kw_only=True):
@@ -252,5 +264,6 @@ KINDS: dict[type[Section], str] = {
     SamplerSection: "samplers",
     RuleSection: "conditions",
     ReceiverSection: "receivers",
+    DiscoverySection: "discoveries",
 }
 """Sections with a further key, and the folder whose kinds may stand there."""

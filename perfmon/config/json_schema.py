@@ -32,6 +32,7 @@ def build() -> Schema:
         kinds_here = {name: by_type[written_types()[folder, name]] for name in kinds.names(folder)}
         _add_kinds(definitions[section.__name__], kinds_here, exactly_one=folder != "probes")
     _name_probers(definitions["ModuleSection"])
+    definitions["ProbeSection"]["anyOf"] = [{"required": ["targets"]}, {"required": ["discover"]}]
     definitions["File"]["patternProperties"] = {"^x-": {"description": "Anything: the place for YAML anchors."}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

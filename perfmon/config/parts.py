@@ -5,19 +5,20 @@ is complete when nothing was.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from perfmon import kinds, selection
 from perfmon.annotation import check_annotations
 from perfmon.config.convert import WRONG, Reading
+from perfmon.config.discovered import Blueprint, Discovery
 from perfmon.config.file import (
     DEFAULT_TIMEOUT_S,
     Address,
     ConfirmSection,
+    DiscoverySection,
     ModuleSection,
     Name,
     ProbeSettings,
@@ -28,24 +29,17 @@ from perfmon.config.file import (
     TargetSection,
 )
 from perfmon.config.sections import Place, kind_config, kind_key, seen_from, settings
+from perfmon.config.targets import ALERT_LABELS, Timed, own_labels, password_in, with_timeout
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.config.yaml_places import Sequence as SequenceNode
-from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
 from perfmon.model import Check, Confirm, Module, Receiver, Rule, Sampler, Target
 from perfmon.selection import Selectable
 from perfmon.units import format_duration, quoted
 
-__all__ = ["BUILT_IN", "Timed", "checks_of", "modules_of", "receivers_of", "rules_of", "samplers_of"]
+__all__ = ["BUILT_IN", "modules_of", "probes_of", "receivers_of", "rules_of", "samplers_of"]
 
 Fields = Mapping[str, Any]  # of a section by name, each its value or WRONG
-
-
-class Timed(msgspec.Struct, frozen=True):
-    """A module, and whether its timeout is the user's wish."""
-
-    module: Module
-    wished: bool
 
 
 def modules_of(written: Sequence[tuple[Scalar, Place]], reading: Reading) -> dict[str, Any]:
@@ -66,12 +60,15 @@ def modules_of(written: Sequence[tuple[Scalar, Place]], reading: Reading) -> dic
     return modules
 
 
-def checks_of(places: Sequence[Place], modules: Mapping[str, Any], watched: list[Selectable]) -> list[Check]:
-    """A check for each target of each probe; adds to `watched` what rules may select."""
+def probes_of(
+    places: Sequence[Place], modules: Mapping[str, Any], watched: list[Selectable]
+) -> tuple[list[Check], list[Discovery]]:
+    """A check for each target of each probe, and the sources of more; adds to `watched` what rules may select."""
     _check_names(places, "probe")
     checks: list[Check] = []
+    discoveries: list[Discovery] = []
     for place in places:
-        probe = settings(place, ProbeSettings, beside=("targets",))
+        probe = settings(place, ProbeSettings, beside=("targets", "discover"))
         if probe["name"] == "sampler":
             # `Check.key` would be that of a sampler.
             place.problem("name", '"sampler" is taken by perfmon itself, expected another name')
@@ -81,7 +78,10 @@ def checks_of(places: Sequence[Place], modules: Mapping[str, Any], watched: list
         checks += [_check(place, probe, at, target, modules) for at, target in targets]
         # A probe whose targets are missing is one that rules may have meant.
         watched += [_selectable(probe, target) for target in [target for _, target in targets] or [_UNKNOWN_TARGET]]
-    return checks
+        if place.has("discover"):
+            discoveries += _discoveries(place, probe, modules)
+            watched.append(_selectable(probe, _FOUND_TARGET))
+    return checks, discoveries
 
 
 def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Sampler]:
@@ -91,7 +91,7 @@ def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Samp
     for place in places:
         values = settings(place, SamplerSection, beside=kinds.names("samplers"))
         kind, config = _kind(place, SamplerSection, "samplers")
-        _check_labels(place, _own_labels("samplers", kind))
+        _check_labels(place, own_labels("samplers", kind))
         watched.append(selection.of_sampler(_known(values["name"]), kind, _known(values["labels"])))
         sampler = Sampler(
             name=values["name"], kind=kind, interval_s=values["interval"], config=config, labels=values["labels"]
@@ -107,7 +107,7 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rul
     for place in places:
         values = settings(place, RuleSection, beside=kinds.names("conditions"))
         kind, config = _kind(place, RuleSection, "conditions")
-        _check_labels(place, _ALERT_LABELS)
+        _check_labels(place, ALERT_LABELS)
         if WRONG not in (values["select"], values["metric"]):
             for below, message in selection.mistakes(values["select"], values["metric"], watched):
                 place.problem(below, message)
@@ -159,10 +159,10 @@ def _module(name: str, place: Place) -> Any:
 
 
 def _targets(place: Place) -> list[Place]:
-    """The members of `targets`, which must have one at least."""
+    """The members of `targets`, which must have one at least where nothing is discovered."""
     if not place.has("targets"):
         if isinstance(place.node, MappingNode) and not any(
-            kinds.nearest(key, ("targets",)) for key in place.written if key != "targets"
+            kinds.nearest(key, ("targets", "discover")) for key in place.written if key != "targets"
         ):
             place.problem("", '"targets" is missing, expected a list of addresses')
         return []
@@ -190,7 +190,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
     """The check of one target, or WRONG."""
     _check_module(target_place, target["module"], modules)
     timed = modules.get(target["module"] or probe["module"], WRONG)
-    own = _own_labels("probes", "" if timed is WRONG else timed.module.kind)
+    own = own_labels("probes", "" if timed is WRONG else timed.module.kind)
     _check_labels(place, own)
     _check_labels(target_place, own)
     if timed is WRONG:
@@ -206,7 +206,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
             hostname=target["hostname"],
             labels=probe["labels"] | target["labels"],
         ),
-        module=_with_timeout(timed.module, timeout_s),
+        module=with_timeout(timed.module, timeout_s),
         interval_s=target["interval"] or probe["interval"],
         confirm=_confirm(target["confirm"] or probe["confirm"]),
         interval_failing_s=target["interval_failing"] or probe["interval_failing"],
@@ -214,11 +214,62 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
 
 
 _UNKNOWN_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG) | {"module": None, "labels": {}}
+_FOUND_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG)  # its source may say all of it
 
 
-def _with_timeout(module: Module, timeout_s: float) -> Module:
-    """Most checks share their module; only those with a time of their own get their own."""
-    return module if timeout_s == module.timeout_s else msgspec.structs.replace(module, timeout_s=timeout_s)
+# ---------------------------------------------------------------- discovery
+
+
+def _discoveries(place: Place, probe: Fields, modules: Mapping[str, Any]) -> list[Discovery]:
+    """The sources of a probe's targets."""
+    written = place.at("discover")
+    if not isinstance(written.node, SequenceNode):
+        place.reading.unexpected(written.node, written.path, "a list of sources of targets")
+        return []
+    if not written.node.items:
+        written.problem("", "expected at least one source of targets, got an empty list")
+    if WRONG not in probe.values():
+        _check_times(place, probe, modules)
+    found = [_discovery(written.item(index), index, probe, modules) for index in range(len(written.node.items))]
+    return [one for one in found if one is not WRONG]
+
+
+def _discovery(place: Place, index: int, probe: Fields, modules: Mapping[str, Any]) -> Any:
+    """One source, or WRONG."""
+    settings(place, DiscoverySection, beside=kinds.names("discoveries"))
+    kind, config = _kind(place, DiscoverySection, "discoveries")
+    if WRONG in (config, *probe.values(), *modules.values()):
+        return WRONG
+    source = kinds.load("discoveries", kind)
+    if hasattr(source, "within"):
+        config = source.within(config, Path(place.node.file).parent)
+    return Discovery(
+        key=f"{probe['name']}/discover[{index}]/{kind}",
+        kind=kind,
+        config=config,
+        refresh_s=source.refresh_s(config, probe["interval"]),
+        blueprint=Blueprint(
+            probe=probe["name"],
+            module=probe["module"],
+            interval_s=probe["interval"],
+            interval_failing_s=probe["interval_failing"],
+            timeout_s=probe["timeout"],
+            confirm=_confirm(probe["confirm"]),
+            labels=probe["labels"],
+            modules=modules,
+        ),
+    )
+
+
+def _check_times(place: Place, probe: Fields, modules: Mapping[str, Any]) -> None:
+    """What a target without wishes of its own would get."""
+    timed = modules.get(probe["module"], WRONG)
+    if timed is not WRONG:
+        _check_labels(place, own_labels("probes", timed.module.kind))
+        _timeout_s(_Pace.of(place, probe, place, _NO_WISHES, timed))
+
+
+_NO_WISHES: Fields = dict.fromkeys(("interval", "interval_failing", "timeout", "confirm"))
 
 
 def _confirm(written: ConfirmSection | None) -> Confirm | None:
@@ -321,23 +372,12 @@ def _check_address(place: Place, address: Any, module: Module) -> None:
     check_target = getattr(kinds.load("probes", module.kind), "check_target", None)
     message = check_target(address, module.config) if check_target and address is not WRONG else None
     # The password itself would stand in the message.
-    if message and not _password_in(address):
+    if message and not password_in(address):
         _blame_address(place, message if shown(address) in message else f"{shown(address)}: {message}")
 
 
 def _blame_address(place: Place, message: str) -> None:
     place.problem("address" if isinstance(place.node, MappingNode) else "", message)
-
-
-def _password_in(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        shown = f"{parts.scheme}://{parts.username}:<secret>@{parts.hostname}"
-    except ValueError:
-        return ""
-    if not parts.password:
-        return ""
-    return f'"{shown}" holds a password, and the address is shown in labels and pages: set it in the module'
 
 
 def _selectable(probe: Fields, target: Fields) -> Selectable:
@@ -372,7 +412,7 @@ def _check_own_labels(place: Place, values: Fields, watched: Sequence[Selectable
     if values["labels"] is WRONG:
         return
     theirs = {name for one in selection.selected(values["select"], watched) for name in (*one.labels, *one.open)}
-    for name in values["labels"].keys() & (theirs - _ALERT_LABELS):
+    for name in values["labels"].keys() & (theirs - ALERT_LABELS):
         place.problem(
             f"labels.{name}", f"{quoted(name)} is a label of series that the rule selects, expected another name"
         )
@@ -423,18 +463,6 @@ def _rule(values: Fields, kind: str, config: Any, for_s: float) -> Rule:
 
 # ---------------------------------------------------------------- what many sections share
 
-_TARGET_LABELS = frozenset({"probe", "target", "module", "sampler"})
-_ALERT_LABELS = _TARGET_LABELS | {"alertname", "severity"}
-_METRIC_LABELS = frozenset({"le", "quantile", "reason", "result", "phase"})
-
-
-@cache
-def _own_labels(folder: str, kind: str) -> frozenset[str]:
-    """Labels that the series of a kind have already, "" for a kind that is not known."""
-    families: tuple[Family, ...] = PROBE_FAMILIES if folder == "probes" else SAMPLER_FAMILIES
-    families += getattr(kinds.load(folder, kind), "FAMILIES", ()) if kind else ()
-    return _ALERT_LABELS | _METRIC_LABELS | {label for family in families for label in family.labels}
-
 
 def _check_labels(place: Place, taken: Collection[str]) -> None:
     if not place.has("labels"):
@@ -458,8 +486,8 @@ def _check_addresses(targets: Sequence[tuple[Place, Fields]]) -> None:
         address = target["address"]
         if address is WRONG:
             continue
-        if _password_in(address):
-            _blame_address(place, _password_in(address))
+        if password_in(address):
+            _blame_address(place, password_in(address))
         elif first.setdefault(address, place) is not place:
             place.problem(
                 "", f"{quoted(address)} is a target of this probe already, in {first[address].seen_from(place)}"

@@ -7,7 +7,7 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from perfmon.errors import PerfmonError
 from perfmon.measure import Reading
 from perfmon.model import Check, Measurement, Sampler
 from perfmon.monitor import heartbeat
+from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
 from perfmon.monitor.notify import Notifier
@@ -32,10 +33,11 @@ from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import Minute, SampleSeries, Series
 from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import MinuteRow, Store
-from perfmon.monitor.threads import in_thread
+from perfmon.monitor.turns import Turns
 from perfmon.network import Network
 from perfmon.network.address import host_of
 from perfmon.selection import PROBE_METRICS
+from perfmon.threads import in_thread
 from perfmon.units import format_duration
 
 __all__ = ["Daemon", "run"]
@@ -107,6 +109,13 @@ class Daemon:
             clock=clock,
             on_defect=self.defect,
         )
+        self.discoveries = Discoveries(
+            network=network,
+            clock=clock,
+            instruments=self.instruments,
+            on_found=self._take_found,
+            on_defect=self.defect,
+        )
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
         self._minutes: list[MinuteRow] = []
@@ -128,6 +137,7 @@ class Daemon:
             _log.info("stopping")
             self.watching = False
             pulse.cancel()
+            await self.discoveries.stop()
             await self.runs.stop(STOP_S)
             await asyncio.to_thread(self._end)
         _log.info("stopped")
@@ -152,7 +162,7 @@ class Daemon:
 
     def _begin(self) -> None:
         self._apply(self.config)
-        self._restore()
+        self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
         # No key of a check or a sampler begins like these: a name holds no "/".
         self.runs.add("/sweep", SWEEP_S, self._sweep)
@@ -216,10 +226,11 @@ class Daemon:
     def _apply(self, config: Config) -> None:
         """Go over to a config. What did not change keeps its phase, its counters and its alerts."""
         now = self.clock.monotonic()
-        checks = {check.key: check for check in config.checks}
         samplers = {sampler.key: sampler for sampler in config.samplers}
         # A reader may fail to open. So it comes before any change: a config is taken as a whole or not at all.
         readers = {key: _opened(new, self.clock) for key, new in samplers.items() if self._samplers.get(key) != new}
+        self.discoveries.replace(config.discoveries)
+        checks = self._wanted(config)
         for key in [key for key in (*self._checks, *self._samplers) if key not in checks and key not in samplers]:
             self._forget(key, now)
         self.rules.replace(config.rules, now)
@@ -235,6 +246,40 @@ class Daemon:
             logs.configure(level=config.log.level, form=config.log.format)
         self.config = config
         self._say_what_waits_for_a_restart()
+
+    async def _take_found(self, first: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        """Go over to the targets that the sources name now; those that stay keep their phase, counters and alerts."""
+        async with self._reloading:
+            wanted = self._wanted(self.config)
+            gone = [key for key in self._checks if key not in wanted]
+            new = [check for key, check in wanted.items() if self._checks.get(key) != check]
+            turns = Turns(self.clock)
+            for key in gone:
+                self._forget(key, self.clock.monotonic())
+                await turns.next()
+            for check in new:
+                self._watch_check(check, self.clock.monotonic())
+                await turns.next()
+            self.runs.schedule.realign()
+            if gone or new:
+                _log.info("targets changed", gone=len(gone), new_or_changed=len(new), **self._size())
+            if first:
+                await self._resume(new)
+
+    async def _resume(self, new: Sequence[Check]) -> None:
+        """Take up what a former life knew of targets that were found only now."""
+        rows = await in_thread(partial(self._store.minutes, self.clock.wall() - HOUR_S), name="perfmon-minutes")
+        keys = {check.key for check in new}
+        turns = Turns(self.clock)
+        for row in rows:
+            if row.series in keys:
+                self._restore([row])
+                await turns.next()
+        self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
+
+    def _wanted(self, config: Config) -> dict[str, Check]:
+        """All checks by key: what is written, and what was found."""
+        return self.discoveries.checks({check.key: check for check in config.checks}, config.limits.targets)
 
     def _watch_check(self, check: Check, now: float) -> None:
         former = self._checks.get(check.key)
@@ -391,9 +436,9 @@ class Daemon:
         start = to_wall(self.clock, self.series.minute_began(minute.number))
         return MinuteRow(key, start, (minute.runs, minute.failures, minute.p50_s, minute.max_s))
 
-    def _restore(self) -> None:
+    def _restore(self, rows: Iterable[MinuteRow]) -> None:
         """Put the last hour's minutes back, so that a restart leaves no hole in the page."""
-        for row in self._store.minutes(self.clock.wall() - HOUR_S):
+        for row in rows:
             past = self.series.checks.get(row.series)
             if past is not None and len(row.values) == len(Minute._fields) - 1:
                 runs, failures, p50_s, max_s = (value or 0.0 for value in row.values)
@@ -418,7 +463,7 @@ class Daemon:
                 self._results_at[key] = result.at
 
     def _may_come(self, key: str) -> bool:
-        return any(key.startswith(f"{sampler}/") for sampler in self._samplers)
+        return self.discoveries.may_bring(key) or any(key.startswith(f"{sampler}/") for sampler in self._samplers)
 
     def defect(self, where: str, error: BaseException) -> None:
         """Count and log an error of our own; what it spoilt is one run, one rule or one answer."""

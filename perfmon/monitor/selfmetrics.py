@@ -40,6 +40,10 @@ class Instruments:
         self.reload_success_timestamp = self._gauge(
             "perfmon_config_last_reload_success_timestamp_seconds", self.registry
         )
+        self.discovery_refreshes = self._counter("perfmon_discovery_refreshes_total")
+        self.discovery_targets = self._gauge("perfmon_discovery_targets", self.registry)
+        self.discovery_refused = self._gauge("perfmon_discovery_refused_targets", self.registry)
+        self.discovery_last_success = self._gauge("perfmon_discovery_last_success_timestamp_seconds", self.registry)
         self.rule_evaluations = self._counter("perfmon_rule_evaluations_total")
         self.alerts = self._gauge("perfmon_alerts", self.registry)
         self.notifications = self._counter("perfmon_notifications_total")

@@ -258,7 +258,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path):
     )
     assert config.Web(listen=("127.0.0.1:10737",), probe_allow=()) == read_config.web
     assert config.State(path="perfmon.sqlite3") == read_config.state
-    assert config.Limits(series=200_000, in_flight=500, in_flight_per_host=50) == read_config.limits
+    assert config.Limits(series=200_000, in_flight=500, in_flight_per_host=50, targets=10_000) == read_config.limits
     assert config.Log(level="info", format="console") == read_config.log
     assert {"http_2xx", "http_post_2xx", "tcp_connect"} == set(read_config.modules)
 

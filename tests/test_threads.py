@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from perfmon.monitor.threads import in_thread
+from perfmon.threads import in_thread
 
 
 async def test_it_answers_what_the_call_answers():
