@@ -110,14 +110,14 @@ async def test_targets_come_and_go_and_those_that_stay_go_on_as_they_were(shop, 
         await until(lambda: stays in watched(daemon), "it is watched")
         await until(lambda: daemon.series.checks[f"shop/{stays}"].runs >= 2, "it has run")
         before = daemon.series.checks[f"shop/{stays}"]
-        entry = daemon.runs.schedule.grid._ring_of[f"shop/{stays}"]
+        entry = daemon.runs._entries[f"shop/{stays}"]
         runs = before.runs
 
         shop.name(stays, comes)
         await until(lambda: comes in watched(daemon), "the other is watched")
         await until(lambda: "Down" in [one.rule for one in firing(daemon, comes)], "its alert fires")
         assert daemon.series.checks[f"shop/{stays}"] is before
-        assert daemon.runs.schedule.grid._ring_of[f"shop/{stays}"] is entry
+        assert daemon.runs._entries[f"shop/{stays}"] is entry
         assert before.runs >= runs
 
         shop.name(stays)
