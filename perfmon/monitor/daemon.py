@@ -7,7 +7,7 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -168,7 +168,7 @@ class Daemon:
         self.runs.add("/sweep", SWEEP_S, self._sweep)
         self.runs.add("/keep", KEEP_S, self._keep)
         self.runs.schedule.start()
-        self._resume()
+        self._resume(self._checks)
         self.watching = True
         self._note_reload(success=True)
         # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
@@ -264,15 +264,15 @@ class Daemon:
             if gone or new:
                 _log.info("targets changed", gone=len(gone), new_or_changed=len(new), **self._size())
             if first:
-                await self._resume(new)
+                await self._take_up({check.key: check for check in new})
 
-    async def _resume(self, new: Sequence[Check]) -> None:
-        """Take up what a former life knew of targets that were found only now."""
+    async def _take_up(self, new: Mapping[str, Check]) -> None:
+        """Go on with what a former life knew of targets that were found only now."""
+        self._resume(new)
         rows = await in_thread(partial(self._store.minutes, self.clock.wall() - HOUR_S), name="perfmon-minutes")
-        keys = {check.key for check in new}
         turns = Turns(self.clock)
         for row in rows:
-            if row.series in keys:
+            if row.series in new:
                 self._restore([row])
                 await turns.next()
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
@@ -445,17 +445,19 @@ class Daemon:
                 number = self.series.minute_at_wall(row.start)
                 past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
 
-    def _resume(self) -> None:
+    def _resume(self, checks: Mapping[str, Check]) -> None:
         """Go on from the last results of checks that run rarely: else a restart leaves a hole as long as the interval.
 
         One that is older than two intervals says nothing of today.
         """
         now = self.clock.monotonic()
         for key, found in self._store.results().items():
-            check = self._checks.get(key)
+            check = checks.get(key)
+            if check is None and (key in self._checks or self.discoveries.may_bring(key)):
+                continue  # it goes on already, or may yet be found
             if check is None or check.interval_s < RARE_S or check.module.name != found.module:
                 self._store.forget_result(key)
-            elif now - found.at < 2 * check.interval_s:
+            elif now - found.at < 2 * check.interval_s and self.series.checks[key].last is None:
                 result = replace(found, target=check.target, at=min(found.at, now))
                 self.series.checks[key].resume(result)
                 self.exposition.observe(result, check, counted=False)
