@@ -552,7 +552,7 @@ def test_it_works_on_the_daemons_event_loop():
         ([step(f"s{number}") for number in range(MOST_STEPS + 1)], ("steps", "expected 50 steps at most, got 51")),
     ],
 )  # fmt: skip
-def test_mistakes_are_found_when_the_config_is_read(steps, expected):
+def test_e29_mistakes_are_found_when_the_config_is_read(steps, expected):
     assert [expected] == list(check(config(steps, variables={"token": "x"})))
 
 
