@@ -61,6 +61,8 @@ async def run(
     finally:
         running.kill(signal.SIGKILL)
         exit_code = await running.bury()
+    if running.printed_too_much:  # it may have ended before that was seen
+        cut = "too_large"
     return Ended(exit_code=exit_code, stdout=bytes(running.stdout), stderr=bytes(running.stderr), cut=cut)
 
 
@@ -92,12 +94,17 @@ class _Running:
             raise
         self._loop.add_reader(self._pidfd, self._note_death)
 
+    @property
+    def printed_too_much(self) -> bool:
+        """Whether more came than the limit allows, as far as it was read."""
+        return self._too_large.done()
+
     async def stop_or(self, patience_s: float) -> Literal["", "timeout", "too_large"]:
         """Wait for its end; why it must be ended, "" when it has."""
         await asyncio.wait(
             {self._dead, self._too_large}, timeout=max(0.0, patience_s), return_when=asyncio.FIRST_COMPLETED
         )
-        if self._too_large.done():
+        if self.printed_too_much:
             return "too_large"
         return "" if self._dead.done() else "timeout"
 
@@ -144,7 +151,7 @@ class _Running:
             return
         room = self._limit_bytes - len(kept)
         kept += data[:room]
-        if len(data) > room and not self._too_large.done():
+        if len(data) > room and not self.printed_too_much:
             self._too_large.set_result(None)
         if len(data) > room or not data:
             self._loop.remove_reader(pipe)

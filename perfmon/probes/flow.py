@@ -218,7 +218,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     finally:
         unclean = await run.clean_up(end)
         run.hide_secrets()
-    return without(run.secrets(), failure or unclean)
+    failure = failure or unclean
+    return None if failure is None else without(run.secrets(), failure)
 
 
 class _Run:

@@ -303,6 +303,12 @@ async def test_one_that_prints_without_end_is_stopped(network, where):
     assert time.monotonic() - began < 2
 
 
+async def test_one_that_has_ended_before_it_is_stopped_printed_too_much_all_the_same(network):
+    runs = (probe_exec(network, "head", "-c", "10001", "/dev/zero", output_limit=10_000.0) for _ in range(10))
+
+    assert ["too_large"] * 10 == [outcome(measurement) for measurement in await asyncio.gather(*runs)]
+
+
 async def test_as_much_as_the_limit_is_fine(network):
     measurement = await probe_exec(network, *SH, "head -c 200000 /dev/zero", output_limit=200_000.0)
 

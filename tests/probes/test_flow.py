@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import uvloop
 from probing import outcome, probe_flow
-from servers import Request, answer, closing, http, resetting, serve, silent, unused_port
+from servers import Request, answer, closing, endless, http, resetting, serve, silent, unused_port
 
 from perfmon.clock import SystemClock
 from perfmon.model import PHASES
@@ -315,6 +315,7 @@ async def test_every_step_has_its_time_and_phases_add_up(network):
         ("orders", closing, "closed", "step buy: connection closed by 127.0.0.1"),
         ("orders", resetting, "reset", "step buy: connection reset by 127.0.0.1"),
         ("orders", silent, "timeout", "step buy: no answer from 127.0.0.1"),
+        ("orders", endless, "timeout", "step buy: response of 127.0.0.1"),
         ("seen", answer(b"not fine at all"), "body", 'step look: body does not match "^fine$"'),
         ("seen", answer(b"half", length=8), "short_body", "step look: "),
         ("seen", answer(status=404), "status", "step look: status 404, expected 2xx"),
