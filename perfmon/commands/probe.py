@@ -222,4 +222,4 @@ def _explained(measurement: Measurement, *, plan: Plan, clock: Clock) -> "Explan
 
     page = render_probe(measurement, plan.timeout_s).decode()
     at = to_wall(clock, measurement.at)
-    return explain(measurement, plan.module, at=at, timeout_s=plan.timeout_s, metrics=page.splitlines())
+    return explain(measurement, plan.module, at=at, timeout_s=plan.timeout_s, metrics=page.split("\n"))

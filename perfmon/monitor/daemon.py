@@ -27,6 +27,7 @@ from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
 from perfmon.monitor.notify import Notifier
+from perfmon.monitor.recent import Spell
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
@@ -48,6 +49,7 @@ SILENT_S = 3600.0  # a sampler's series without a value for this long is forgott
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
 HOUR_S = 3600.0
 RARE_S = 60.0  # checks that run less often show their last result again after a restart
+FAILURES_KEPT_S = 7 * 86_400.0  # of a check that is not watched any more
 HANGS_S = 10.0  # a reading that takes longer is said to hang
 
 _log = structlog.get_logger(__name__)
@@ -120,6 +122,8 @@ class Daemon:
         self._samplers: dict[str, Sampler] = {}
         self._minutes: list[MinuteRow] = []
         self._results_at: dict[str, float] = {}  # of the results that the store has, by check
+        self._failed: set[str] = set()  # of these the state file does not know the last failures
+        self._former_failures: dict[str, list[Spell]] = {}  # of a former life, for checks that discovery brings later
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[list[str]]] = set()
 
@@ -161,6 +165,7 @@ class Daemon:
         )
 
     def _begin(self) -> None:
+        self._former_failures = self._known_failures()
         self._apply(self.config)
         self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
@@ -180,6 +185,7 @@ class Daemon:
     def _end(self) -> None:
         self._keep_minutes()
         self._keep_results()
+        self._keep_failures()
         left = self.notifier.stop(STOP_S)
         saved = self._store.close(STOP_S)
         if left:
@@ -287,6 +293,8 @@ class Daemon:
             self.series.remove(check.key)  # its hour is cut to the interval
         self._checks[check.key] = check
         self.series.add_check(check)
+        if former is None:
+            self.series.checks[check.key].recent.restore(self._former_failures.pop(check.key, ()))
         self.rules.add(check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now)
         self.runs.add(
             check.key,
@@ -312,6 +320,7 @@ class Daemon:
         if self._results_at.pop(key, None) is not None:
             self._store.forget_result(key)
         self.runs.remove(key)
+        self._failed.add(key)  # and there is nothing to know of it any more
         self.exposition.remove(key)
         for series in self.series.remove(key):
             self.rules.remove(series, now)
@@ -382,6 +391,8 @@ class Daemon:
         closed = self.series.add(check.key, measurement)
         self.exposition.observe(measurement, check)
         self.rules.evaluate(check.key, self.clock.monotonic())
+        if measurement.failure is not None:
+            self._failed.add(check.key)
         if closed is not None:
             self._minutes.append(self._row(check.key, closed))
         if before is None or before.success != measurement.success:
@@ -409,9 +420,10 @@ class Daemon:
         self.rules.sweep(self.clock.monotonic())
 
     async def _keep(self) -> None:
-        """Write down the minutes that were closed, and forget what has been silent for an hour."""
+        """Write down what failed and the minutes that were closed, and forget what has been silent for an hour."""
         self._keep_minutes()
         self._keep_results()
+        self._keep_failures()
         now = self.clock.monotonic()
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
@@ -431,6 +443,20 @@ class Daemon:
         if new:
             self._store.put_results(new)
             self._results_at |= {key: last.at for key, last in new.items()}
+    def _keep_failures(self) -> None:
+        failed, self._failed = self._failed, set()
+        for key in failed:
+            past = self.series.checks.get(key)
+            self._store.put_failures(key, () if past is None else past.recent.spells())
+
+    def _known_failures(self) -> dict[str, list[Spell]]:
+        """What last failed in a former life; what nobody has watched for a week is forgotten."""
+        found = self._store.failures()
+        before = self.clock.monotonic() - FAILURES_KEPT_S
+        for key in [key for key, spells in found.items() if spells[0].last_at < before]:
+            del found[key]
+            self._store.put_failures(key, ())
+        return found
 
     def _row(self, key: str, minute: Minute) -> MinuteRow:
         start = to_wall(self.clock, self.series.minute_began(minute.number))

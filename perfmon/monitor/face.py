@@ -11,6 +11,7 @@ from perfmon import kinds, measure
 from perfmon.clock import Clock, to_wall
 from perfmon.config import Config
 from perfmon.errors import UsageError
+from perfmon.explanation import Explanation
 from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
 from perfmon.monitor import explain, status
@@ -18,6 +19,7 @@ from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.notify import Notifier
 from perfmon.monitor.requested import Requested, Run
+from perfmon.monitor.rerun import Reruns
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import Series
@@ -49,11 +51,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Face:
-    """Answers from what is there; only `probe` and `reload` do anything."""
+    """Answers from what is there; only `probe`, `run_now` and `reload` do anything."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._requested = Requested()
+        self._reruns = Reruns()
 
     @property
     def probe_allow(self) -> Sequence[AllowedNetwork]:
@@ -73,6 +76,24 @@ class Face:
     async def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""
         return await status.alerts(self._parts.rules.alerts(), self._parts.clock)
+
+    def target(self, key: str) -> dict[str, Any]:
+        """The answer of `/api/v1/target`."""
+        return status.target(key, self._parts.series, self._parts.rules.alerts(), self._parts.clock)
+
+    async def run_now(self, key: str) -> bytes:
+        """One run of a check, explained, as JSON. It is beside the schedule and counts in nothing.
+
+        Raises LookupError for one that is not watched, Busy when too many run already.
+        """
+        past = self._parts.series.checks.get(key)
+        if past is None:
+            raise LookupError(key)
+        target, module = past.check.target, past.check.module
+        with self._reruns.place(key):
+            measurement = await self._measure(target, module, timeout_s=module.timeout_s, debug=True)
+        at = to_wall(self._parts.clock, measurement.at)
+        return msgspec.json.encode(_explanation(measurement, module, at=at, timeout_s=module.timeout_s))
 
     def healthy(self) -> tuple[bool, str]:
         """Healthy as long as the event loop answers."""
@@ -176,10 +197,12 @@ def _text_of(run: Run | None) -> str | None:
 
 def _text(measurement: Measurement, module: Module, *, at: float, timeout_s: float) -> str:
     page = render_probe(measurement, timeout_s)
-    metrics = page.decode().splitlines()
-    return explain.text(
-        measurement, module, page, make_explanation(measurement, module, at=at, timeout_s=timeout_s, metrics=metrics)
-    )
+    return explain.text(measurement, module, page, _explanation(measurement, module, at=at, timeout_s=timeout_s))
+
+
+def _explanation(measurement: Measurement, module: Module, *, at: float, timeout_s: float) -> Explanation:
+    lines = render_probe(measurement, timeout_s).decode().split("\n")
+    return make_explanation(measurement, module, at=at, timeout_s=timeout_s, metrics=lines)
 
 
 def _with_hostname(module: Module, target: Target) -> tuple[Module, Target]:

@@ -15,11 +15,12 @@ from perfmon import kinds, stats
 from perfmon.clock import Clock, from_wall
 from perfmon.measure import Reading
 from perfmon.model import Check, Measurement, Sample, Sampler, Window, fact_key
+from perfmon.monitor.recent import Recent
 from perfmon.selection import PROBE_METRICS
 
-__all__ = ["CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
+__all__ = ["MINUTES", "CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
 
-MINUTES = 60
+MINUTES = 60  # of history that each check and sample has
 _POINTS_PER_HOUR = 3600
 _TRIM_EVERY = 32
 _MINUTE_S = 60.0
@@ -135,7 +136,8 @@ class CheckSeries:
 
     __slots__ = (
         "_hour", "_hour_count", "_hour_next", "_max", "_minute", "_numbers", "_p50", "_points", "_quantiles",
-        "_run_failures", "_run_total", "check", "failures", "last", "last_failure", "runs", "since", "state_since",
+        "_run_failures", "_run_total", "check", "failures", "last", "last_failure", "recent", "runs", "since",
+        "state_since",
     )  # fmt: skip
 
     def __init__(self, check: Check, since: float) -> None:
@@ -146,6 +148,7 @@ class CheckSeries:
         self.last_failure: Measurement | None = None
         self.runs = 0
         self.failures = 0
+        self.recent = Recent()
         self._points = _Points(("failed", "duration"))
         capacity = min(_POINTS_PER_HOUR, math.ceil(_POINTS_PER_HOUR / check.interval_s))
         self._hour = array("f", [0.0]) * capacity  # durations of the last hour's runs, a ring
@@ -184,6 +187,7 @@ class CheckSeries:
         self._hour_next = (self._hour_next + 1) % len(self._hour)
         self._hour_count += 1
         self._points.add(measurement.at, _columns(self._points.names, measurement))
+        self.recent.add(measurement)
         return closed
 
     def window(self, metric: str, span_s: float, now: float) -> Window:
@@ -233,6 +237,23 @@ class CheckSeries:
         self.last = result
         self.state_since = result.at
         self.last_failure = result if result.failure is not None else None
+
+    def tails(self, minute: int) -> dict[int, tuple[float, float]]:
+        """p95 and p99 in seconds of each of the sixty minutes up to the one given.
+
+        Not of minutes before the daemon's start or before the oldest duration that is kept.
+        """
+        durations = self._newest(min(self._hour_count, len(self._hour)))
+        end, found = len(durations), {}
+        for number in range(minute, minute - MINUTES, -1):
+            runs = self._run_total[number % MINUTES] if self._numbers[number % MINUTES] == number else 0
+            if runs > end:
+                break
+            if runs:
+                ordered = sorted(durations[end - runs : end])
+                found[number] = (stats.quantile(ordered, 0.95), stats.quantile(ordered, 0.99))
+                end -= runs
+        return found
 
     def restore(self, minutes: Iterable[Minute]) -> None:
         """Put back minutes that a former life of the daemon wrote down; the hour's durations are not among them."""

@@ -27,6 +27,7 @@ from perfmon.errors import UsageError
 from perfmon.model import Module, Target
 from perfmon.monitor import guard
 from perfmon.monitor.listen import serve
+from perfmon.monitor.rerun import Busy
 
 __all__ = ["Answer", "View", "app", "probe_timeout", "serve"]
 
@@ -50,6 +51,17 @@ class View(Protocol):
 
     async def targets(self, minutes: int) -> Json:
         """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
+        ...
+
+    def target(self, key: str) -> Json:
+        """The answer of `/api/v1/target`; its `probe` is None when there is no such one."""
+        ...
+
+    async def run_now(self, key: str) -> bytes:
+        """One run of a check that counts in nothing, explained, as JSON; cancelled when the client goes.
+
+        Raises LookupError for one that is not watched, Busy when too many run already.
+        """
         ...
 
     async def alerts(self) -> Json:
@@ -111,6 +123,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
     """
     routes = [
         Route("/", _by_name(_static(_PAGE / "index.html"))),
+        Route("/target", _by_name(_static(_PAGE / "target.html"))),
         *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
         Route("/metrics", _by_name(_metrics)),
         Route("/probe", _by_name(_probe)),
@@ -121,6 +134,8 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
         Route("/-/ready", _ready),
         Route("/-/reload", _by_name(_reload), methods=["POST", "PUT"]),
         Route("/api/v1/targets", _by_name(_targets)),
+        Route("/api/v1/target", _by_name(_target)),
+        Route("/api/v1/target/run", _by_name(_run), methods=["POST"]),
         Route("/api/v1/alerts", _by_name(_alerts)),
     ]
     application = Starlette(
@@ -261,6 +276,26 @@ async def _targets(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 60):
         return _words(400, f'parameter "minutes" must be 1 to 60, not {json.dumps(text[:20])}')
     return _json(await _view(request).targets(int(text)))
+
+
+async def _target(request: Request) -> Response:
+    shown = _view(request).target(_parameter(request, "key"))
+    return _json(shown, 404 if shown["probe"] is None else 200)
+
+
+async def _run(request: Request) -> Response:
+    """Sends a request to a target, so it is for those who may use `/probe`, and for no other site's pages."""
+    view, key = _view(request), _parameter(request, "key")
+    client = request.client.host if request.client else ""
+    _refuse(guard.client_objection(client, view.probe_allow, "running a check now"))
+    _refuse(guard.writer_objection(request))
+    try:
+        explained = await _while_connected(request, view.run_now(key))
+    except LookupError:
+        return _words(404, f"no probe has the key {json.dumps(key, ensure_ascii=False)}")
+    except Busy as error:
+        return _words(429, str(error), {"Retry-After": "1"})
+    return Response(explained or b"", 499 if explained is None else 200, media_type="application/json")
 
 
 async def _alerts(request: Request) -> Response:
@@ -421,5 +456,5 @@ def _words(status: int, text: str, headers: Mapping[str, str] | None = None) -> 
     return Response(text + "\n", status, dict(headers or {}), media_type="text/plain")
 
 
-def _json(value: Json) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def _json(value: Json, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -11,10 +11,12 @@ from msgspec.structs import asdict
 
 import perfmon
 from perfmon.clock import Clock, to_wall
+from perfmon.explanation import settings
 from perfmon.model import Alert, Labels, Measurement
-from perfmon.monitor.series import CheckSeries, Minute, SamplerSeries, SampleSeries, Series
+from perfmon.monitor.recent import Spell, shifted
+from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, SampleSeries, Series
 
-__all__ = ["alerts", "targets"]
+__all__ = ["alerts", "target", "targets"]
 
 TURN_S = 0.0005
 """How long an answer is put together before others get their turn on the event loop."""
@@ -32,6 +34,17 @@ async def targets(series: Series, clock: Clock, *, started_at: float, minutes: i
         "started_at": to_wall(clock, started_at),
         "probes": await _in_turns(clock, show.probe, series.checks.values()),
         "samplers": await _in_turns(clock, show.sampler, series.samplers.values()),
+    }
+
+
+def target(key: str, series: Series, known: Iterable[Alert], clock: Clock) -> Json:
+    """One probe with all that is known of it, and the alerts about it; `probe` is None for one that is not watched."""
+    past = series.checks.get(key)
+    return {
+        "now": clock.wall(),
+        "version": perfmon.__version__,
+        "probe": None if past is None else _Show(series, clock, MINUTES).probe_in_full(past),
+        "alerts": [_alert(alert, clock) for alert in known if alert.series == key],
     }
 
 
@@ -86,6 +99,21 @@ class _Show:
             "history": [self._minute_json(minute) for minute in past.history(self._minute, self._minutes)],
         }
 
+    def probe_in_full(self, past: CheckSeries) -> Json:
+        check, recent = past.check, past.recent
+        tails = past.tails(self._minute)
+        shown = self.probe(past)
+        for entry, minute in zip(shown["history"], past.history(self._minute), strict=True):
+            entry["p95"], entry["p99"] = tails.get(minute.number, (None, None))
+        return shown | {
+            "hostname": check.target.hostname,
+            "timeout_s": check.module.timeout_s,
+            "config": settings(check.module),
+            "failing": {"runs": recent.failed_in_a_row, "since": self._wall(recent.failing_since)},
+            "recent": [asdict(run) | {"at": self._wall(run.at)} for run in recent.runs()],
+            "failure_spells": [self._spell(spell) for spell in recent.spells()],
+        }
+
     def sampler(self, past: SamplerSeries) -> Json:
         last = past.last
         return {
@@ -133,6 +161,9 @@ class _Show:
             "phase": run.failure.phase,
             "message": run.failure.message,
         }
+
+    def _spell(self, spell: Spell) -> Json:
+        return asdict(shifted(spell, lambda instant: round(instant + self._offset, 3)))
 
     def _minute_json(self, minute: Minute) -> Json:
         return {

@@ -1,4 +1,4 @@
-"""What must outlive the daemon: alert states, notifications not yet delivered, last results, the last minutes.
+"""What must outlive the daemon: alerts, notices not yet delivered, last results, failures and minutes.
 
 One SQLite file (WAL), written by one thread. Nobody waits for the disk: `put_*` change memory, the thread writes what
 changed, and what it cannot write it keeps and tries again, so a disk that was full for an hour leaves no gap in the
@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.errors import UsageError
 from perfmon.model import Alert, Measurement
+from perfmon.monitor.recent import Spell, shifted
 from perfmon.receivers import Notice, fingerprint
 
 __all__ = ["MinuteRow", "Store"]
@@ -148,6 +149,29 @@ class Store:
                 self._minutes[("minutes", row.series, row.start)] = msgspec.json.encode(row.values)
             self._drop_oldest_minutes()
             self._changed.notify_all()
+
+    def put_failures(self, series: str, spells: Sequence[Spell]) -> None:
+        """Remember what last failed of a series; nothing of one that is not watched any more."""
+        if self._file is None:
+            return
+        with self._changed:
+            walls = [shifted(spell, self._walls.to_wall) for spell in spells]
+            self._unsaved[("failures", series, "")] = msgspec.json.encode(walls) if walls else None
+            self._changed.notify_all()
+
+    def failures(self) -> dict[str, list[Spell]]:
+        """What last failed of each series in a former life of the daemon."""
+        if self._file is None:
+            return {}
+        try:
+            rows = self._file.failures()
+        except (sqlite3.Error, OSError) as error:
+            self._log.warning("failures cannot be read", error=str(error))
+            return {}
+        found = ((series, self._decode(row, list[Spell])) for series, row in rows)
+        return {
+            series: [shifted(spell, self._walls.from_wall) for spell in spells] for series, spells in found if spells
+        }
 
     def minutes(self, since: float) -> list[MinuteRow]:
         """Minutes in the file that began at Unix time `since` or later, oldest first."""
@@ -318,14 +342,21 @@ class _Walls:
         return _shift(alert, walls.__getitem__)
 
     def inward(self, stored: Alert) -> Alert:
-        """The alert in monotonic instants; what lies ahead, since the clock was set back, is taken for now."""
-        alert = _shift(stored, lambda wall: min(from_wall(self._clock, wall), self._clock.monotonic()))
+        """The alert in monotonic instants."""
+        alert = _shift(stored, self.from_wall)
         pairs = [(getattr(alert, name), getattr(stored, name)) for name in _INSTANTS]
         self._known[_alert_key(alert)] = {instant: wall for instant, wall in pairs if wall is not None}
         return alert
 
     def forget(self, alert: Alert) -> None:
         self._known.pop(_alert_key(alert), None)
+
+    def to_wall(self, instant: float) -> float:
+        return to_wall(self._clock, instant)
+
+    def from_wall(self, wall: float) -> float:
+        """What lies ahead, since the clock was set back, is taken for now."""
+        return min(from_wall(self._clock, wall), self._clock.monotonic())
 
     def since(self, wall: float | None) -> float:
         return 0.0 if wall is None else max(0.0, self._clock.wall() - wall)
@@ -396,6 +427,11 @@ class _File:
         with closing(self._open()) as db:
             rows = db.execute("SELECT series, start, vals FROM minutes WHERE start >= ? ORDER BY start", (since,))
             return rows.fetchall()
+
+    def failures(self) -> list[tuple[str, bytes]]:
+        """(series, spells as JSON), read as `minutes` are."""
+        with closing(self._open()) as db:
+            return db.execute("SELECT series, spells FROM failures").fetchall()
 
     def close(self) -> None:
         """Close the file; an open transaction is undone."""
@@ -471,6 +507,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE alive (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)",
     ),
     ("CREATE TABLE results (series TEXT, part TEXT, result BLOB NOT NULL, PRIMARY KEY (series, part))",),
+    ("CREATE TABLE failures (series TEXT, part TEXT, spells BLOB NOT NULL, PRIMARY KEY (series, part))",),
 )
 
 _PUT = {
@@ -478,11 +515,13 @@ _PUT = {
     "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
     "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
+    "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
 }
 _DELETE = {
     "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
     "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
     "results": "DELETE FROM results WHERE series = ? AND part = ?",
+    "failures": "DELETE FROM failures WHERE series = ? AND part = ?",
 }
 
 

@@ -292,3 +292,31 @@ def test_a_series_of_a_sampler_that_reads_nothing_is_not_forgotten(series, clock
 def test_an_unknown_series_has_no_window(series, clock):
     with pytest.raises(KeyError):
         series.window("nobody", "failed", 60.0, clock.monotonic())
+
+
+def test_the_tails_of_each_minute_are_those_of_its_own_runs(series, clock):
+    watched = check(interval_s=1.0)
+    series.add_check(watched)
+    past = series.checks[watched.key]
+    past.restore([Minute(series.minute(clock.monotonic()) - 1, 60, 0, 0.1, 0.2)])
+    for second in range(120):
+        run(series, clock, watched, duration_s=float(second % 60) + (100.0 if second >= 60 else 0.0))
+        clock.advance(1.0)
+    now = series.minute(clock.monotonic() - 1.0)
+    tails = past.tails(now)
+
+    expected = [stats.quantile([float(second) for second in range(60)], q) for q in (0.95, 0.99)]
+    assert {now - 1: pytest.approx(expected), now: pytest.approx([value + 100.0 for value in expected])} == {
+        number: list(pair) for number, pair in tails.items()
+    }
+
+
+def test_the_tails_of_minutes_older_than_what_is_kept_are_not_guessed(series, clock):
+    watched = check(interval_s=1800.0)  # two durations are kept
+    series.add_check(watched)
+    for _ in range(3):
+        run(series, clock, watched)
+        clock.advance(60.0)
+    now = series.minute(clock.monotonic() - 60.0)
+
+    assert [now, now - 1] == list(series.checks[watched.key].tails(now))

@@ -174,6 +174,9 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
         ("GET", "/logs?id=7"),
         ("GET", "/config"),
         ("GET", "/api/v1/runs"),
+        ("GET", "/api/v1/target?key=x"),
+        ("POST", "/api/v1/target/run?key=x"),
+        ("GET", "/target?key=x"),
     ],
 )
 async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, view, host, method, path):
@@ -181,7 +184,7 @@ async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, vie
 
     expected = f'host "{host.partition(":")[0]}" is not a name of this address; call it as localhost, or set web.external_url\n'
     assert (403, expected) == (status, body)
-    assert ([], 0) == (view.probed, view.reloads)
+    assert ([], [], 0) == (view.probed, view.ran, view.reloads)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +271,94 @@ async def test_a_page_of_its_own_origin_can_reload(server, ask, view):
     assert (200, 1) == (status, view.reloads)
 
 
+# ---------------------------------------------------------------- one probe, and running it
+
+
+async def test_one_probe_is_asked_for_by_its_key_decoded_once(ask):
+    status, headers, body = await ask("/api/v1/target?key=shop%2Fhttp%3A%2F%2Fa%2F%3Fb%3D1%26c")
+
+    assert (200, "application/json") == (status, headers["content-type"])
+    assert {"key": "shop/http://a/?b=1&c", "probe": "shop"} == json.loads(body)["probe"]
+
+
+@pytest.mark.parametrize("query", ["", "?key=", "?key=gone"])
+async def test_a_probe_that_is_not_watched_is_a_404_with_the_time(ask, query):
+    status, _, body = await ask(f"/api/v1/target{query}")
+
+    assert (404, None, 1.5) == (status, json.loads(body)["probe"], json.loads(body)["now"])
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec_Fetch_Site": "same-origin"}])
+async def test_a_check_is_run_now_by_post(server, ask, view, headers):
+    own = {"Origin": f"http://{server[0]}"} if headers else {}
+    answered = pick(await ask("/api/v1/target/run?key=shop%2Fa", method="POST", **headers, **own))
+
+    assert (200, '{"success":true}') == answered
+    assert ["shop/a"] == view.ran
+
+
+async def test_a_check_is_not_run_by_get(ask, view):
+    status, headers, _ = await ask("/api/v1/target/run?key=shop%2Fa")
+
+    assert (405, "POST", []) == (status, headers["allow"], view.ran)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:3000"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ],
+)
+async def test_a_page_of_another_origin_cannot_run_a_check(ask, view, headers):
+    status, answered, body = await ask("/api/v1/target/run?key=a", method="POST", **headers)
+
+    assert (403, []) == (status, view.ran)
+    assert body.startswith("refused: ")
+    assert not [name for name in answered if name.startswith("access-control-")]
+
+
+async def test_a_client_that_may_not_probe_may_not_run_a_check(view):
+    """The server listens beyond loopback, and the client is on the network but not on the allow-list."""
+    refused = []
+
+    async def nothing():
+        return {"type": "http.disconnect"}
+
+    async def keep(message):
+        refused.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/v1/target/run", "query_string": b"key=a",
+        "headers": [(b"host", b"192.0.2.1")], "client": ("198.51.100.7", 5), "server": ("192.0.2.1", 80),
+    }  # fmt: skip
+    await app(view)(scope, nothing, keep)
+
+    assert (403, []) == (refused[0]["status"], view.ran)
+    assert b"running a check now is refused to 198.51.100.7: add its network to web.probe_allow\n" == refused[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "words"), [("gone", 404, 'no probe has the key "gone"\n'), ("busy", 429, "a run is under way\n")]
+)
+async def test_a_check_that_cannot_be_run_now_says_why(ask, key, status, words):
+    assert (status, words) == pick(await ask(f"/api/v1/target/run?key={key}", method="POST"))
+
+
+async def test_a_client_that_leaves_ends_the_run_it_asked_for(server, view):
+    address, _ = server
+    view.probe_seconds = 30
+    async with connection(address) as (_, writer):
+        writer.write(f"POST /api/v1/target/run?key=a HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        await until(lambda: view.ran)
+    await until(lambda: view.cancelled_at)
+
+    assert view.cancelled_at is not None
+
+
 # ---------------------------------------------------------------- metrics, JSON, files
 
 
@@ -304,6 +395,7 @@ async def test_alerts_are_json(ask):
     ("path", "kind"),
     [
         ("/", "text/html; charset=utf-8"),
+        ("/target", "text/html; charset=utf-8"),
         ("/page/page.css", "text/css; charset=utf-8"),
         ("/page/page.js", "text/javascript; charset=utf-8"),
         ("/page/icon.svg", "image/svg+xml"),
@@ -333,7 +425,8 @@ async def test_nothing_else_is_there(ask, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metrics", "/probe", "/-/healthy", "/-/reload", "/api/v1/alerts", "/nothing", "/page/page.js"]
+    "path",
+    ["/", "/metrics", "/probe", "/-/healthy", "/-/reload", "/api/v1/alerts", "/nothing", "/page/page.js", "/target"],
 )
 async def test_every_answer_has_the_security_headers(ask, view, path):  # fmt: skip
     view.error = RuntimeError("inner detail")

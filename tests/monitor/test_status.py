@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from perfmon.clock import ManualClock, SystemClock
-from perfmon.model import Check, Failure, Measurement, Module, Target
+from perfmon.model import Alert, Check, Failure, Measurement, Module, Target
 from perfmon.monitor import status
 from perfmon.monitor.series import Series
+from perfmon.probes.http import Config
 
 MODULE = Module(name="http_2xx", kind="http", timeout_s=5.0, config=None)
 REFUSED = Failure(reason="connect_refused", phase="connect", message="connection refused")
@@ -56,6 +57,34 @@ async def test_the_tries_before_the_one_that_decided_are_shown(clock):
 
     told = {"at": clock.wall(), "duration_s": 0.2, "reason": "connect_refused", "message": "connection refused"}
     assert ("up", [told]) == (probe["state"], probe["last"]["earlier"])
+
+
+async def test_one_probe_in_full_has_its_settings_failures_runs_and_its_alerts_alone(clock):
+    series, shop = Series(clock), check()
+    shop = replace(shop, module=Module(name="m", kind="http", timeout_s=5.0, config=Config(bearer_token="sesame")))
+    series.add_check(shop)
+    for failure in (None, REFUSED, REFUSED):
+        clock.advance(10)
+        series.add(shop.key, run(shop, clock.monotonic(), failure))
+    alerts = [Alert(rule=rule, labels={}, series=key) for rule, key in (("Mine", shop.key), ("Other", "x"))]
+    told = msgspec.json.decode(msgspec.json.encode(status.target(shop.key, series, alerts, clock)))
+    probe = told["probe"]
+
+    assert ["Mine"] == [alert["rule"] for alert in told["alerts"]]
+    assert "prober: http\ntimeout: 5s\nhttp:\n  bearer_token: <secret>" == probe["config"]
+    assert {"runs": 2, "since": clock.wall() - 10} == probe["failing"]
+    assert [True, False, False] == [one["success"] for one in probe["recent"]]
+    [spell] = probe["failure_spells"]
+    assert ("connect_refused", 2, clock.wall() - 10, clock.wall()) == (
+        spell["reason"], spell["runs"], spell["first_at"], spell["last_at"],
+    )  # fmt: skip
+    assert 60 == len(probe["history"])
+    assert 3 == sum(minute["runs"] for minute in probe["history"])
+    assert pytest.approx([0.2]) == [minute["p99"] for minute in probe["history"] if minute["p99"]]
+
+
+def test_a_probe_that_is_not_watched_is_none(clock):
+    assert (None, []) == tuple(status.target("x", Series(clock), [], clock)[name] for name in ("probe", "alerts"))
 
 
 async def test_others_get_their_turn_while_a_thousand_targets_are_put_together():

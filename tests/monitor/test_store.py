@@ -5,16 +5,18 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from listener import eventually
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from perfmon.clock import ManualClock
+from perfmon.clock import ManualClock, SystemClock
 from perfmon.errors import UsageError
 from perfmon.model import Alert, Failure, Measurement, Target, Verdict
 from perfmon.monitor import store as store_module
+from perfmon.monitor.recent import Spell
 from perfmon.monitor.store import MinuteRow, Store
 from perfmon.receivers import Notice
 
@@ -187,7 +189,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
     store.close()
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE results")
-        db.execute("DELETE FROM migrations WHERE version = 2")
+        db.execute("DELETE FROM migrations WHERE version = 3")
     db.close()
     later = open_store(path)
 
@@ -277,7 +279,7 @@ def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
     with capture_logs() as logs:
         open_store(path)
 
-    assert "version 99 was written by a newer perfmon, this one knows 2" in [line.get("error") for line in logs]
+    assert "version 99 was written by a newer perfmon, this one knows 3" in [line.get("error") for line in logs]
 
 
 def test_a_full_disk_stops_nothing_and_is_caught_up_with_later(path, open_store, impatient):
@@ -374,6 +376,7 @@ def test_a_record_that_is_not_understood_is_left_out(path, open_store):
 _WRITES = """
 import itertools, sys
 from perfmon.clock import SystemClock
+from perfmon.monitor.recent import Spell
 from perfmon.monitor.store import Store
 from perfmon.receivers import Notice
 store = Store(sys.argv[1], clock=SystemClock())
@@ -399,3 +402,46 @@ def test_after_sigkill_everything_that_was_said_to_be_written_is_there(path, ope
 
     assert outbox["one"] == outbox["other"]
     assert outbox["one"][0].starts_at >= last >= 20
+
+
+# ---------------------------------------------------------------- what last failed
+
+
+def spell(first_at, last_at, runs=1):
+    return Spell(
+        first_at=first_at, last_at=last_at, runs=runs, reason="status", phase="processing", message="status 503",
+        evidence={"status": "503"}, phases={"connect": 0.25}, duration_s=0.5, address="10.0.0.1",
+    )  # fmt: skip
+
+
+def test_the_last_failures_of_a_series_are_known_after_a_restart(tmp_path):
+    clock = ManualClock()
+    store = Store(tmp_path / "state.db", clock=clock)
+    store.put_failures("shop/a", [spell(9.0, 9.0)])
+    store.put_failures("shop/a", [spell(4.0, 6.0, runs=3), spell(1.0, 2.0)])
+    store.put_failures("shop/gone", [spell(1.0, 1.0)])
+    store.put_failures("shop/gone", [])
+    assert store.close()
+    later = ManualClock(monotonic=5_000.0, wall=clock.wall() + 60)
+    again = Store(tmp_path / "state.db", clock=later)
+    found = again.failures()
+    again.close()
+
+    gone_by = 5_000.0 - 60 - clock.monotonic()
+    assert {"shop/a": [spell(4.0 + gone_by, 6.0 + gone_by, runs=3), spell(1.0 + gone_by, 2.0 + gone_by)]} == found
+
+
+def test_failures_of_a_file_written_by_an_older_perfmon_are_none(tmp_path):
+    path = tmp_path / "state.db"
+    Store(path, clock=SystemClock()).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE failures")
+        db.execute("DELETE FROM migrations WHERE version = 3")
+        db.commit()
+    store = Store(path, clock=SystemClock())
+    store.put_failures("shop/a", [spell(1.0, 1.0)])
+    store.close()
+
+    again = Store(path, clock=SystemClock())
+    assert ["shop/a"] == list(again.failures())
+    again.close()

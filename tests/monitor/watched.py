@@ -4,7 +4,10 @@ import math
 import random
 import time
 
+import msgspec
 from web_face import FakeView
+
+from perfmon.monitor.rerun import Busy
 
 LATENCIES_MS = {"resolve": 0.3, "connect": 0.9, "tls": 9.0, "request": 0.1, "processing": 18.0, "transfer": 2.0}
 
@@ -18,6 +21,8 @@ class WatchedView(FakeView):
         self.probes = list(probes)
         self.samplers = list(samplers)
         self.known_alerts = list(alerts)
+        self.refusal = ""  # of the next run that somebody asks for
+        self.explanation = None  # of it
 
     async def targets(self, minutes):
         await super().targets(minutes)
@@ -31,6 +36,74 @@ class WatchedView(FakeView):
 
     async def alerts(self):
         return {"now": time.time(), "alerts": self.known_alerts}
+
+    def target(self, key):
+        known = next((probe for probe in self.probes if probe["key"] == key), None)
+        about = [one for one in self.known_alerts if known and one["labels"].get("probe") == known["probe"]]
+        return {"now": time.time(), "version": "0.1.0", "probe": known and in_full(known), "alerts": about}
+
+    async def run_now(self, key):
+        self.ran.append(key)
+        if self.refusal:
+            raise Busy(self.refusal)
+        return msgspec.json.encode(self.explanation or explained(self.target(key)["probe"]))
+
+
+def in_full(one):
+    """The same probe with what its own page shows beyond; one that has `spells` shows these."""
+    now = time.time()
+    history = [
+        entry | {"p95": entry["p50"] and entry["p50"] * 1.9, "p99": entry["p50"] and entry["p50"] * 2.3}
+        for entry in one["history"]
+    ]
+    last = one["last"]
+    recent = [
+        {"at": now - 15 * ago, "duration_s": last["duration_s"] * (1 + ago % 3 / 4), "success": last["failure"] is None,
+         "phases": {name: seconds * (1 + ago % 3 / 4) for name, seconds in last["phases"].items()}}
+        for ago in range(19, -1, -1)
+    ] if last else []  # fmt: skip
+    failing = last is not None and last["failure"] is not None
+    return one | {
+        "history": history,
+        "hostname": "",
+        "timeout_s": 5.0,
+        "config": f"prober: {one['kind']}\ntimeout: 5s",
+        "failing": {"runs": 12 if failing else 0, "since": one["since"] if failing else None},
+        "recent": recent,
+        "failure_spells": one.get("spells", [spell(one["last_failure"], 12)] if failing else []),
+    }
+
+
+def spell(failure, runs, **evidence):
+    return {
+        "first_at": failure["at"] - 15 * (runs - 1), "last_at": failure["at"], "runs": runs, "reason": failure["reason"],
+        "phase": failure["phase"], "message": failure["message"], "evidence": evidence, "phases": {"connect": 0.0011},
+        "duration_s": 0.0011, "address": "127.0.0.1",
+    }  # fmt: skip
+
+
+def explained(one, *, failure=None, steps=()):
+    """A run of it, as `perfmon.explanation` tells it."""
+    certificate = {
+        "step": "certificate", "subject": "CN=shop", "issuer": "CN=Testing CA", "names": ["shop.example"], "not_before": 1.7e9,
+        "not_after": time.time() + 30 * 86400, "serial": "1f", "fingerprint": "ab" * 32,
+    }  # fmt: skip
+    return {
+        "probe": one["probe"], "target": one["target"], "hostname": "", "module": one["module"], "kind": one["kind"],
+        "at": time.time(), "success": failure is None, "duration_s": 0.03, "timeout_s": 5.0, "phases": {},
+        "address": "127.0.0.1", "failure": failure, "log": ["1.0 connecting"], "metrics": ["probe_success 1.0"],
+        "config": "prober: http", "steps": steps or [
+            {"step": "timed", "phase": "resolve", "begin_s": 0.0, "seconds": 0.002},
+            {"step": "look_up", "host": "shop.example", "addresses": ["127.0.0.1", "::1"], "used": "127.0.0.1", "error": ""},
+            {"step": "timed", "phase": "processing", "begin_s": 0.002, "seconds": 0.028},
+            {"step": "exchange", "url": one["target"], "address": "127.0.0.1:80", "sent": ["GET / HTTP/1.1", "Authorization: <secret>"],
+             "received": ["HTTP/1.1 200 OK", "X-Evil: <script>window.pwned=1</script>"], "error": ""},
+            {"step": "said", "at_s": 0.01, "by": "target", "text": "220 <b>ready</b>"},
+            {"step": "demand", "name": "status code", "expected": "2xx", "got": "200", "met": True},
+            {"step": "demand", "name": "body matches", "expected": "nope", "got": "<img src=x onerror=window.pwned=2>", "met": False},
+            certificate,
+        ],
+    }  # fmt: skip
 
 
 def cut(item, minutes):

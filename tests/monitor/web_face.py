@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from perfmon.errors import UsageError
 from perfmon.model import Module
+from perfmon.monitor.rerun import Busy
 from perfmon.monitor.server import app, serve
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -22,6 +23,7 @@ class FakeView:
         self.health = (True, "Healthy")
         self.problems = []
         self.probed = []
+        self.ran = []
         self.defects = []
         self.reloads = 0
         self.asked_minutes = []
@@ -32,6 +34,23 @@ class FakeView:
     async def targets(self, minutes):
         self.asked_minutes.append(minutes)
         return {"now": 1.5, "version": "1", "started_at": 1.0, "probes": [], "samplers": []}
+
+    def target(self, key):
+        known = {"key": key, "probe": "shop"} if key == "shop/http://a/?b=1&c" else None
+        return {"now": 1.5, "version": "1", "probe": known, "alerts": []}
+
+    async def run_now(self, key):
+        self.ran.append(key)
+        if key == "gone":
+            raise LookupError(key)
+        if key == "busy":
+            raise Busy("a run is under way")
+        try:
+            await asyncio.sleep(self.probe_seconds)
+        except asyncio.CancelledError:
+            self.cancelled_at = time.monotonic()
+            raise
+        return b'{"success":true}'
 
     async def alerts(self):
         if self.error:

@@ -2,9 +2,9 @@
 
 import { gapOf, merge, past, slotOf, sparkline } from "./chart.js";
 import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
+import { PHASES } from "./phases.js";
 import { at, count, digits, latency, minuteOf, reason, share, span, stamp } from "./format.js";
 
-export const PHASES = ["resolve", "connect", "tls", "request", "processing", "transfer"];
 const STATES = ["down", "unknown", "up"];
 const WORDS = { down: "failing", unknown: "no result", up: "up" };
 const FILTER_FROM = 11; // a filter for ten probes would be one more thing to read
@@ -99,6 +99,7 @@ ROW.content.append(
   h("div", { role: "row" },
     cell("state", h("span", { class: "mark" }), h("span", { class: "word" }), h("time", { class: "since" })),
     cell("name", h("button", { type: "button", class: "title", "aria-expanded": "false" }), h("span", { class: "module" }),
+      h("a", { class: "more" }, "more"),
       h("span", { class: "target" })),
     cell("trend"),
     labelled("p50", "p50"), labelled("p95", "p95"), labelled("p99", "p99"), labelled("success", "success"),
@@ -111,7 +112,7 @@ function makeRow() {
   const element = ROW.content.firstElementChild.cloneNode(true);
   const part = (selector) => element.querySelector(selector);
   const parts = {
-    mark: part(".mark"), word: part(".word"), since: part(".since"), title: part(".title"), module: part(".module"),
+    mark: part(".mark"), word: part(".word"), since: part(".since"), title: part(".title"), module: part(".module"), more: part(".more"),
     target: part(".target"), p50: part(".p50 .value"), p95: part(".p95 .value"), p99: part(".p99 .value"),
     success: part(".success .value"), bar: part(".bar"), total: part(".total"),
     trouble: part(".trouble"), what: part(".what"), when: part(".when"), chart: sparkline(),
@@ -138,6 +139,8 @@ function updateRow(row, parts, probe) {
   setText(parts.word, WORDS[probe.state]);
   setText(parts.title, probe.probe);
   setText(parts.module, probe.module);
+  setAttribute(parts.more, "href", pageOf(probe));
+  setAttribute(parts.more, "aria-label", `all about ${probe.probe}, ${probe.target}`);
   setText(parts.target, probe.target);
   setAttribute(parts.target, "title", probe.target);
   for (const name of ["p50", "p95", "p99"]) setText(parts[name], latency(probe[name]));
@@ -270,6 +273,8 @@ function detailFacts(probe, now) {
     ...evidence,
   ];
 }
+
+const pageOf = (probe) => `/target?key=${encodeURIComponent(probe.key)}`;
 
 function tryLink(probe) {
   const query = new URLSearchParams({ target: probe.target, module: probe.module, debug: "true" });
