@@ -17,7 +17,7 @@ from perfmon.model import Reason, fact_key
 from perfmon.patterns import Pattern, compile_pattern, problem
 from perfmon.secret import quoted_or_masked
 
-__all__ = ["BodyRules", "Verdict", "check", "judge", "prepare"]
+__all__ = ["BodyRules", "Verdict", "check", "failed_condition", "judge", "prepare"]
 
 _IN_LOOP_BYTES = 64 * 1024  # RE2 reads some 100 MB/s: a longer body goes to a thread
 
@@ -91,7 +91,7 @@ def _judge(rules: BodyRules, body: bytes) -> Verdict:
             )
     facts: dict[str, float] = {}
     if rules.conditions:
-        message = _failed_condition(rules, body)
+        message = failed_condition(rules, body)
         facts["probe_failed_due_to_cel"] = 1.0 if message else 0.0
         if message:
             return Verdict(reason="json", message=message, facts=facts)
@@ -100,7 +100,7 @@ def _judge(rules: BodyRules, body: bytes) -> Verdict:
     return _judge_values(rules.values, body, facts)
 
 
-def _failed_condition(rules: BodyRules, body: bytes) -> str:
+def failed_condition(rules: BodyRules, body: bytes) -> str:
     """Why a CEL condition fails the body, "" when none does; one that cannot be told fails too."""
     try:
         document = cel.read_body(body)

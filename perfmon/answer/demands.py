@@ -20,7 +20,10 @@ from perfmon.network.exchange import FIRST_BYTES, Response
 from perfmon.trace import Trace
 from perfmon.units import Bytes, Duration, format_bytes, format_duration
 
-__all__ = ["FAMILIES", "Demands", "HeaderRule", "JsonRule", "Prepared", "as_asked", "check", "judge", "prepare"]
+__all__ = [
+    "FAMILIES", "FINE", "VERSIONS", "Demands", "HeaderRule", "JsonRule", "Prepared", "as_asked", "check", "encoding_of",
+    "judge", "prepare",
+]  # fmt: skip
 
 
 class Demands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,8 +75,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 _MATCHED_BYTES = 10 * 1024 * 1024  # how much of a body demands see, when no limit is set
 _UNPACKED_BYTES = 64 * 1024 * 1024  # what a compressed body may become, when no limit is set: a bomb stops the loop
-_VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
-_FINE = statuses.parse(["2xx"])
+VERSIONS = {1.0: "HTTP/1.0", 1.1: "HTTP/1.1", 2.0: "HTTP/2.0", 3.0: "HTTP/3.0"}
+FINE = statuses.parse(["2xx"])
 
 
 # ---------------------------------------------------------------- before any run
@@ -94,8 +97,8 @@ def check(demands: Demands) -> Iterable[tuple[str, str]]:
     if demands.fail_if_ssl and demands.fail_if_certificate_expires_within:
         yield "fail_if_certificate_expires_within", "without TLS, which fail_if_ssl demands, there is no certificate"
     for version in demands.valid_http_versions:
-        if version not in _VERSIONS.values():
-            yield "valid_http_versions", f'expected one of {", ".join(_VERSIONS.values())}, got "{version}"'
+        if version not in VERSIONS.values():
+            yield "valid_http_versions", f'expected one of {", ".join(VERSIONS.values())}, got "{version}"'
 
 
 def _written(demands: Demands, *fields: str) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def prepare(demands: Demands) -> Prepared:
         keep_headers=bool(header_rules or decode),
         keep_body_bytes=_MATCHED_BYTES if body_rules else FIRST_BYTES,
         body_limit_bytes=demands.body_size_limit or (_UNPACKED_BYTES if decode else 0.0),
-        statuses=(statuses.parse(demands.valid_status_codes) or _FINE) - statuses.parse(demands.invalid_status_codes),
+        statuses=(statuses.parse(demands.valid_status_codes) or FINE) - statuses.parse(demands.invalid_status_codes),
         versions=tuple(demands.valid_http_versions),
         plain_only=demands.fail_if_ssl,
         tls_only=demands.fail_if_not_ssl,
@@ -142,7 +145,7 @@ def _is_lenient(demands: Demands) -> bool:
 
 def as_asked(prepared: Prepared, response: Response | None) -> Response | None:
     """A body that came otherwise than asked for counts as not decoded, though libcurl undoes all that it knows."""
-    if not prepared.decode or response is None or _encoding(response) == prepared.decode:
+    if not prepared.decode or response is None or encoding_of(response) == prepared.decode:
         return response
     return msgspec.structs.replace(response, body_bytes=0)
 
@@ -184,12 +187,12 @@ def _wrong_status(prepared: Prepared, response: Response) -> _Found:
     status = response.status
     if status in prepared.statuses:
         return None
-    expected = "2xx" if prepared.statuses == _FINE else statuses.shown(prepared.statuses) or "none"
+    expected = "2xx" if prepared.statuses == FINE else statuses.shown(prepared.statuses) or "none"
     return "status", "processing", f"status {status}, expected {expected}"
 
 
 def _wrong_version(prepared: Prepared, response: Response) -> _Found:
-    version = _VERSIONS.get(response.http_version, "an unknown version")
+    version = VERSIONS.get(response.http_version, "an unknown version")
     if not prepared.versions or version in prepared.versions:
         return None
     return "status", "processing", f"answered with {version}, expected {' or '.join(prepared.versions)}"
@@ -204,13 +207,14 @@ def _wrong_transport(prepared: Prepared, *, tls: bool) -> _Found:
 
 
 def _wrong_encoding(prepared: Prepared, response: Response) -> _Found:
-    expected, sent = prepared.decode, _encoding(response)
+    expected, sent = prepared.decode, encoding_of(response)
     if not expected or sent == expected:
         return None
     return "body", "transfer", f"body has encoding {sent or 'none'}, expected {expected}"
 
 
-def _encoding(response: Response) -> str:
+def encoding_of(response: Response) -> str:
+    """The Content-Encoding that came, "" for none."""
     return next((value.lower() for name, value in response.headers if name == "content-encoding"), "")
 
 

@@ -11,7 +11,7 @@ from perfmon.patterns import compile_pattern, problem
 from perfmon.secret import quoted_or_masked
 from perfmon.units import quoted
 
-__all__ = ["JsonRule", "check", "number_at", "unmet"]
+__all__ = ["JsonRule", "check", "expected", "found", "number_at", "unmet"]
 
 
 class JsonRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +51,28 @@ def check(rule: JsonRule) -> Iterable[tuple[str, str]]:
 def unmet(rules: Sequence[JsonRule], document: Any) -> str:
     """The first demand that is not met, in words; "" when all are."""
     return next((message for rule in rules if (message := _objection(rule, document))), "")
+
+
+def expected(rule: JsonRule) -> str:
+    """What a rule demands, in words."""
+    if rule.expect_missing:
+        return "none"
+    wanted = (f"{words} {quoted_or_masked(text)}" for field, words in _DEMANDED if (text := getattr(rule, field)))
+    return " and ".join(wanted) or "any value"
+
+
+def found(rule: JsonRule, document: Any) -> str:
+    """What stands at a rule's path, in words."""
+    value = value_at(parse_path(rule.path), document)
+    return "no value" if value is None else _shown(value)
+
+
+_DEMANDED = (
+    ("expect", "is"),
+    ("expect_regexp", "matches"),
+    ("expect_value", "is"),
+    ("expect_length", "has a length of"),
+)
 
 
 def number_at(path: str, document: Any) -> float | None:

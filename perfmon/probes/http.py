@@ -8,6 +8,7 @@ import msgspec
 import perfmon
 from perfmon.answer import demands
 from perfmon.answer.demands import Demands, Prepared
+from perfmon.answer.told import tell
 from perfmon.metrics import Family
 from perfmon.model import Failure, Target, fact_key
 from perfmon.network import credentials, tls
@@ -112,6 +113,7 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     _write_facts(trace, arrival, response)
     if arrival.failure is not None or response is None:
         return arrival.failure
+    await tell(plan.demands, response, trace, tls=arrival.tls)
     return await demands.judge(plan.demands, response, trace, tls=arrival.tls)
 
 
