@@ -198,11 +198,16 @@ def _brief(seconds: float) -> str:
 def _differing(config: Any) -> dict[str, Any]:
     """The settings that are not as they are by default, as plain values."""
     shown: Mapping[str, Any] = masked(config)
-    kept = {}
+    kept: dict[str, Any] = {}
     for field in msgspec.structs.fields(config):
         value = getattr(config, field.name)
         default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
         if value == default and type(value) is type(default):
             continue
-        kept[field.name] = _differing(value) if isinstance(value, msgspec.Struct) else shown[field.name]
+        if isinstance(value, msgspec.Struct):
+            kept[field.name] = _differing(value)
+        elif isinstance(value, list | tuple) and any(isinstance(item, msgspec.Struct) for item in value):
+            kept[field.name] = [_differing(item) for item in value]
+        else:
+            kept[field.name] = shown[field.name]
     return kept

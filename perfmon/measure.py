@@ -74,7 +74,9 @@ async def probe(
         if not run.overran():
             raise
         failure = Failure(
-            reason="timeout", phase=trace.phase or "", message=f"not over after {format_duration(limit_s)}"
+            reason="timeout",
+            phase=trace.phase or trace.last or "",
+            message=f"not over after {format_duration(limit_s)}",
         )
     except Exception as error:  # noqa: BLE001 - our defect must not stop the schedule
         failure = _defect(trace, module.kind, error, on_defect)

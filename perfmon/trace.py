@@ -30,6 +30,7 @@ class Trace:
         "clock",
         "deadline",
         "facts",
+        "last",
         "lines",
         "network",
         "phase",
@@ -42,6 +43,7 @@ class Trace:
         self.deadline = deadline  # monotonic instant at which the run is over
         self.network = network
         self.phase: Phase | None = None  # under way now
+        self.last: Phase | None = None  # the last one that was begun here and has ended
         self.phases: dict[Phase, float] = {}
         self.facts: dict[str, float] = {}
         self.address = ""  # what the target's name led to
@@ -118,6 +120,7 @@ class Trace:
         if self.phase is not None:
             seconds = max(0.0, now - self._began)
             self.phases[self.phase] = self.phases.get(self.phase, 0.0) + seconds
+            self.last = self.phase
             if self.steps is not None:
                 self._time({self.phase: seconds}, now)
 

@@ -126,6 +126,8 @@ async def ask(plan: Plan, trace: Trace) -> Failure | None:
     failure = await converse(plan.route, lambda: plan.begin(answer, trace.remaining()), trace, tls=config.tls)
     if failure is None and config.query:
         write_facts(answer, trace)
+        if trace.steps is not None:
+            _tell_demands(answer, plan.demands, trace)
         failure = judge(answer, plan.demands)
     return None if failure is None else masked(failure, config.password)
 
@@ -173,6 +175,31 @@ def _wrong_value(value: str, demands: Demands) -> str:
     if demands.value is not None and demands.value.evaluate(number_of(value))[0] != "ok":
         return f"the value is {quoted(value)}, expected {config.expect_value}"
     return ""
+
+
+def _tell_demands(answer: Answer, demands: Demands, trace: Trace) -> None:
+    """The question, the answer, and all that is expected of it, met or not."""
+    config, value = demands.config, answer.value
+    got = "no row" if not answer.first else "NULL" if value is None else quoted(shown(value))
+    trace.said("perfmon", config.query)
+    trace.said("target", f"rows: {answer.rows}; first value: {got}")
+    for field, name in (
+        ("expect_rows", "rows"),
+        ("expect", "value"),
+        ("expect_regexp", "value"),
+        ("expect_value", "value"),
+    ):
+        wanted = getattr(config, field)
+        if wanted:
+            expected = f"matches {quoted(wanted)}" if field == "expect_regexp" else wanted
+            met = judge(answer, Demands.of(_only(config, field))) is None
+            trace.demand(name, expected=expected, got=answer.rows if field == "expect_rows" else got, met=met)
+
+
+def _only(config: DatabaseConfig, field: str) -> DatabaseConfig:
+    """The config with this expectation alone."""
+    others = {"expect", "expect_regexp", "expect_value", "expect_rows"} - {field}
+    return msgspec.structs.replace(config, **dict.fromkeys(others, ""))
 
 
 def write_facts(answer: Answer, trace: Trace) -> None:

@@ -189,7 +189,10 @@ class _Talk:
     async def _hear_until(self, marker: bytes, stream: Stream) -> None:
         self._expected = f"the bytes {_shown(marker)}"
         if not await stream.skip_past(marker):
+            self._demand("bytes", self._expected, "none", met=False)
             raise self._broken("closed", f"{stream.peer} closed the connection, expected {self._expected}")
+        self._trace.said("target", f"... {_shown(marker)}")
+        self._demand("bytes", self._expected, "these", met=True)
 
     async def _start_tls(self, stream: Stream) -> None:
         route = self._dialogue.route
@@ -217,6 +220,7 @@ class _Talk:
                 message = f"{peer} had not taken what was sent after {elapsed}"
             case _:
                 message = f"{peer} had not sent {self._expected} after {elapsed}"
+                self._demand("answer", self._expected, "nothing of it in time", met=False)
         return Failure(reason=reason, phase=phase, message=message, evidence=self.evidence())
 
     def evidence(self) -> dict[str, str]:

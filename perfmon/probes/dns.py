@@ -158,6 +158,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     if isinstance(answer, Failure):
         return answer
     _write_facts(config, answer, trace)
+    if trace.steps is not None:
+        _tell_demands(plan, config, answer, trace)
     return _judge(plan, config, answer, trace.clock.wall())
 
 
@@ -222,6 +224,7 @@ async def _ask(plan: _Plan, config: Config, trace: Trace) -> "Answer | Failure":
         return resolved
     for address in addresses_to_try(route.host, resolved, fallback=route.fallback):
         trace.note("asking", server=route.to(address), name=config.query_name, type=config.query_type)
+        trace.said("perfmon", f"{config.query_name} {config.query_class} {config.query_type}?")
         answer = await _ask_server(plan, config, address, trace)
         if not (isinstance(answer, Failure) and answer.reason == "connect_refused"):
             break
@@ -253,9 +256,11 @@ async def _read(wire: bytes, trace: Trace) -> "Answer | Failure":
         return Failure(reason="body", phase="processing", message=message, evidence=evidence)
     if trace.lines is not None:
         trace.note("answered", rcode=answer.rcode_name, authoritative=answer.authoritative)
+        trace.said("target", answer.rcode_name + (", authoritative" if answer.authoritative else ""))
         for section in _SECTIONS:
             for record in getattr(answer, section):
                 trace.note(f"{section}: {record.text.replace(_TAB, ' ')}")
+                trace.said("target", f"{section}: {record.text.replace(_TAB, ' ')}")
     return answer
 
 
@@ -283,6 +288,31 @@ def _judge(plan: _Plan, config: Config, answer: "Answer", wall: float) -> Failur
         return None
     reason, phase, message = found
     return Failure(reason=reason, phase=phase, message=message, evidence=_evidence(answer))
+
+
+def _tell_demands(plan: _Plan, config: Config, answer: "Answer", trace: Trace) -> None:
+    """All of them for the explanation, met or not."""
+    codes = " or ".join(config.valid_rcodes) or "NOERROR"
+    trace.demand("response code", expected=codes, got=answer.rcode_name, met=_wrong_rcode(plan, answer) is None)
+    for wanted, flag, is_set in (
+        (config.fail_if_not_authoritative, "authoritative (AA)", answer.authoritative),
+        (config.fail_if_not_authenticated, "authenticated (AD)", answer.authenticated),
+    ):
+        if wanted:
+            trace.demand(flag, expected="set", got="set" if is_set else "not set", met=is_set)
+    if config.min_answers:
+        count, least = len(answer.answer), config.min_answers
+        trace.demand("records in the answer section", expected=f"{least} or more", got=count, met=count >= least)
+    if config.fail_if_rrsig_expires_within:
+        found = _ending_signature(config, answer, trace.clock.wall())
+        lasts = f"lasts {format_duration(config.fail_if_rrsig_expires_within)} at least"
+        trace.demand("signatures", expected=lasts, got="they do" if found is None else found[2], met=found is None)
+    for rule in plan.rules:
+        records = [record.text for record in getattr(answer, rule.section)]
+        why = _JUDGES[rule.field](rule.patterns, records)
+        expected = f"{rule.field}: {', '.join(map(_written, rule.patterns))}"
+        got = why or f"fine, records: {len(records)}"
+        trace.demand(f"{rule.section} section", expected=expected, got=got, met=not why)
 
 
 def _wrong_rcode(plan: _Plan, answer: "Answer") -> _Found:

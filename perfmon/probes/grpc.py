@@ -148,6 +148,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     reached = await reach(call.hop, trace)
     answer = _unanswered(reached) if isinstance(reached, Failure) else _read(call, reached)
     _write_facts(trace, config, answer, ssl=config.tls and isinstance(reached, Response) and reached.status != 0)
+    if trace.steps is not None and isinstance(reached, Response) and reached.error is None:
+        _tell_demands(call, reached, answer, trace)
     return answer.failure
 
 
@@ -266,6 +268,24 @@ def _failed(response: Response, code: int, reason: Reason, message: str, *, phas
     if response.body:
         evidence["body"] = response.body[:FIRST_BYTES].decode("utf-8", "replace")
     return _Answer(code=code, failure=Failure(reason=reason, phase=phase, message=message, evidence=evidence))
+
+
+def _tell_demands(call: _Call, response: Response, answer: _Answer, trace: Trace) -> None:
+    """All of them for the explanation, met or not."""
+    failed = _not_ok(response)
+    said = "0 OK" if failed is None or failed.failure is None else failed.failure.message
+    trace.demand("status of gRPC", expected="0 OK", got=said, met=failed is None)
+    if failed is not None:
+        return
+    if call.whose:
+        serving = -1 if answer.serving is None else answer.serving
+        health = _SERVING_STATUSES[serving] if 0 <= serving < len(_SERVING_STATUSES) else "no known one"
+        trace.demand("health", expected="SERVING", got=health, met=serving == _SERVING)
+    for text, pattern, must_match in call.rules:
+        found = pattern.search(response.body[_FRAME_BYTES:]) is not None
+        expected = f"{'matches' if must_match else 'does not match'} {quoted_or_masked(text)}"
+        got = "it matches" if found else "no match"
+        trace.demand("response", expected=expected, got=got, met=found == must_match)
 
 
 def _judge_health(call: _Call, message: bytes) -> _Answer:

@@ -140,6 +140,10 @@ async def _run(target: Target, config: Config, trace: Trace, tally: "_Tally") ->
         trace.end()
         trace.note("pinging", address=resolved.address, socket="raw" if line.raw else "ping", packets=config.packets)
         await _exchange(line, socket, trace, tally)
+    if trace.steps is not None:
+        lost = f"{format_ratio(tally.loss, brief=True)} of {tally.sent}"
+        fine = f"{format_ratio(config.max_loss)} at most"
+        trace.demand("packets lost", expected=fine, got=lost, met=tally.loss <= config.max_loss)
     return _judge(config, tally, resolved.address)
 
 

@@ -85,6 +85,8 @@ def _closed(address: str, expected: str, failure: Failure | None, trace: Trace) 
     state = "open" if failure is None else _STATES.get(failure.reason, "")
     if state:
         trace.facts[_STATE_KEYS[state]] = 1.0
+        fine = "refused or filtered" if expected == "either" else expected
+        trace.demand("port", expected=fine, got=state, met=state in fine)
     if state == "open":
         said = "refused or filtered" if expected == "either" else expected
         return Failure(reason="status", phase="connect", message=f"{address} takes connections, expected it {said}")

@@ -92,14 +92,18 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
         trace.facts[fact_key("probe_tls_alpn_info", protocol=ended.protocol)] = 1.0
     return (
         ended.failure
-        or _no_protocol(config, ended, target.address)
+        or _no_protocol(config, ended, target.address, trace)
         or _ends_too_soon(config, ended, target.address, trace)
         or await _takes_too_much(config, dialogue, target.address, trace)
     )
 
 
-def _no_protocol(config: Config, ended: Ended, address: str) -> Failure | None:
-    if not config.alpn or ended.protocol:
+def _no_protocol(config: Config, ended: Ended, address: str, trace: Trace) -> Failure | None:
+    if not config.alpn:
+        return None
+    offered, met = " or ".join(config.alpn), bool(ended.protocol)
+    trace.demand("protocol of ALPN", expected=offered, got=ended.protocol or "none", met=met)
+    if met:
         return None
     message = f"{address} takes none of the protocols {', '.join(config.alpn)}"
     return Failure(reason="tls_handshake", phase="tls", message=message)
@@ -118,7 +122,11 @@ def _ends_too_soon(config: Config, ended: Ended, address: str, trace: Trace) -> 
     earliest = chain.facts["probe_ssl_earliest_cert_expiry"]
     until = trace.facts.get("probe_ssl_last_chain_expiry_timestamp_seconds", earliest)
     left_s = until - trace.clock.wall()
-    if left_s >= config.fail_if_expires_within:
+    met = left_s >= config.fail_if_expires_within
+    if trace.steps is not None:
+        least, got = format_duration(config.fail_if_expires_within), format_duration(max(0.0, left_s), brief=True)
+        trace.demand("certificate lasts", expected=f"{least} at least", got=f"{got} left", met=met)
+    if met:
         return None
     day, demanded = iso(until).partition("T")[0], format_duration(config.fail_if_expires_within, brief=True)
     when = f"expires on {day}, in {format_duration(left_s, brief=True)}" if left_s > 0 else f"expired on {day}"
@@ -134,6 +142,8 @@ async def _takes_too_much(config: Config, dialogue: Dialogue, address: str, trac
         if tried.failure is not None and not _is_no(tried.failure):
             return tried.failure
         trace.facts[_ACCEPTS_KEYS[version]] = 0.0 if tried.failure else 1.0
+        got = "refused" if tried.failure else "accepted"
+        trace.demand(_spoken(version), expected="refused", got=got, met=tried.failure is not None)
         if tried.failure is None:
             message = f"{address} accepts {_spoken(version)}, expected it refused"
             return Failure(reason="tls_handshake", phase="tls", message=message)

@@ -140,6 +140,9 @@ async def _run(plan: "_Plan", config: Config, trace: Trace) -> Failure | None:
         return response
     try:
         refusal = _refusal(response, key, config)
+        if trace.steps is not None:
+            got = "upgraded" if refusal is None else refusal.message
+            trace.demand("connection", expected="upgraded to a WebSocket", got=got, met=refusal is None)
         _write_upgrade(trace, config, response, upgraded=refusal is None)
         if refusal is not None or response.websocket is None:
             return refusal
@@ -293,6 +296,10 @@ async def _take(number: int, step: _Step, websocket: Talk, trace: Trace) -> Fail
         message = (await websocket.receive()).decode("utf-8", "replace")
         match = await _search(step.pattern, message)
         trace.note("received", step=number, message=quoted(message), matches=match is not None)
+        trace.said("target", message)
+        if trace.steps is not None:
+            expected = f"matches {quoted_or_masked(step.expect)}"
+            trace.demand(f"step {number}: message", expected=expected, got=quoted(message), met=match is not None)
         if match is None:
             trace.facts["probe_websocket_failed_due_to_regex"] = 1.0
             return _talk_failure(
@@ -301,6 +308,7 @@ async def _take(number: int, step: _Step, websocket: Talk, trace: Trace) -> Fail
         reply = expand(reply, match)
     if reply:
         trace.note("sending", step=number, characters=len(reply))
+        trace.said("perfmon", reply)
         await websocket.send(reply.encode())
     return None
 
