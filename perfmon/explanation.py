@@ -150,9 +150,7 @@ def _exchanges(explained: Explanation) -> Iterable[Section]:
 
 
 def _demand(demand: Demand) -> str:
-    if demand.met:
-        return f"ok    {demand.name}: {demand.got}, as expected ({demand.expected})"
-    return f"FAIL  {demand.name}: {demand.got}, expected {demand.expected}"
+    return f"{'ok  ' if demand.met else 'FAIL'}  {demand.name}: got {demand.got}; expected: {demand.expected}"
 
 
 def _certificates(explained: Explanation) -> Iterable[Section]:

@@ -44,8 +44,10 @@ def tell_all(console: Console, measurement: Measurement, explained: Explanation)
         console.print()
         console.print(Text(title, style="bold"))
         for text in lines:
-            shown = Text(text, style=_STYLES.get(text[:4], ""), overflow="fold")
-            console.print(Padding(shown, _INDENT, expand=False))
+            shown = Text(text.rstrip(), style=_STYLES.get(text[:4], ""))
+            for piece in shown.wrap(console, max(20, console.width - 2), overflow="fold"):
+                piece.rstrip()  # what is piped on is not filled up to the width
+                console.print(Text("  ").append_text(piece))
 
 
 _STYLES = {"FAIL": "red"}

@@ -21,18 +21,18 @@ __all__ = ["tell"]
 _SHOWN = 200  # characters of what a pattern found
 
 
-async def tell(prepared: Prepared, response: Response, trace: Trace, *, tls: bool) -> None:
-    """Write each demand into the trace; nothing when nobody asked."""
+async def tell(prepared: Prepared, response: Response, trace: Trace, *, tls: bool, of: str = "") -> None:
+    """Write each demand into the trace; nothing when nobody asked. `of` names the request, where there are several."""
     if trace.steps is None:
         return
     for demand in (*_on_the_answer(prepared, response, trace, tls=tls), *_on_headers(prepared.header_rules, response)):
-        trace.demand(demand.name, expected=demand.expected, got=demand.got, met=demand.met)
+        trace.demand(of + demand.name, expected=demand.expected, got=demand.got, met=demand.met)
     rules = prepared.body_rules
     if not rules:
         return
     # A body may have 10 MiB, and each demand reads all of it.
     for demand in await asyncio.to_thread(lambda: [*_on_body(rules, response.body)]):
-        trace.demand(demand.name, expected=demand.expected, got=demand.got, met=demand.met)
+        trace.demand(of + demand.name, expected=demand.expected, got=demand.got, met=demand.met)
 
 
 def _on_the_answer(prepared: Prepared, response: Response, trace: Trace, *, tls: bool) -> Iterable[Demand]:

@@ -118,7 +118,7 @@ class _Hearer:
                 address=self._address,
                 sent=tuple(self._sent),
                 received=tuple(self._received),
-                error="" if error is None else error.message,
+                error="" if error is None or (self._received and error.reason == "internal") else error.message,
             )
         )
 

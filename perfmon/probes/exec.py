@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -146,8 +146,10 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     finally:
         trace.end()
     _write_facts(ended, config, trace)
-    failure = _judge(ended, config, trace)
-    return without(_passed_on(config, env), failure)
+    secrets = _passed_on(config, env)
+    if trace.steps is not None:
+        _tell_demands(ended, config, secrets, trace)
+    return without(secrets, _judge(ended, config, trace))
 
 
 async def _run(target: Target, config: Config, env: Mapping[str, str], trace: Trace) -> Ended:
@@ -202,6 +204,24 @@ def _judge(ended: Ended, config: Config, trace: Trace) -> Failure | None:
     if ended.exit_code is not None and not ended.cut:
         evidence = {"exit_code": str(ended.exit_code)} | evidence
     return Failure(reason=reason, phase="processing", message=message, evidence=evidence)
+
+
+def _tell_demands(ended: Ended, config: Config, secrets: Sequence[str], trace: Trace) -> None:
+    """What the program printed and all that is demanded of it, for the explanation."""
+    for name, printed in (("stdout", ended.stdout), ("stderr", ended.stderr)):
+        if printed:
+            trace.said("target", f"{name}: {without(secrets, _text(printed)[:_SHOWN])}")
+    codes = " or ".join(map(str, config.valid_exit_codes or [0]))
+    got = ended.cut or ended.exit_code
+    trace.demand("exit code", expected=codes, got=got, met=not ended.cut and _wrong_exit(ended, config) is None)
+    for texts, must_match in (
+        (config.fail_if_output_matches_regexp, False),
+        (config.fail_if_output_not_matches_regexp, True),
+    ):
+        for text in texts:
+            found = compile_pattern(text).search(ended.stdout) is not None
+            expected = f"{'matches' if must_match else 'does not match'} {quoted_or_masked(text)}"
+            trace.demand("output", expected=expected, got="a match" if found else "no match", met=found == must_match)
 
 
 _Found = tuple[Reason, str] | None

@@ -16,6 +16,7 @@ import perfmon
 from perfmon.answer import demands, extract
 from perfmon.answer.demands import Demands, Prepared
 from perfmon.answer.extract import EXTRACTED_BYTES, Extract
+from perfmon.answer.told import tell
 from perfmon.metrics import Family
 from perfmon.model import PHASES, Failure, Target, fact_key
 from perfmon.network import credentials, draft, tls
@@ -324,6 +325,7 @@ class _Run:
         # What a refused answer gave is taken as well: it may have to be cleaned up, and must not be shown.
         found = {name: extract.extract(name, rule, response) for name, rule in step.extract.items()}
         self._values |= {name: value for name, value in found.items() if not isinstance(value, Failure)}
+        await tell(step.demands, response, part, tls=tls, of=f"step {step.name}: ")
         failure = await demands.judge(step.demands, response, part, tls=tls)
         missing = next((value for value in found.values() if isinstance(value, Failure)), None)
         if failure is not None or missing is None:
