@@ -443,6 +443,7 @@ class Daemon:
         if new:
             self._store.put_results(new)
             self._results_at |= {key: last.at for key, last in new.items()}
+
     def _keep_failures(self) -> None:
         failed, self._failed = self._failed, set()
         for key in failed:
