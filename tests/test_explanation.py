@@ -5,14 +5,17 @@ import re
 
 import msgspec
 import pytest
+from dns_server import answering, name_server
 from probing import probe_http
-from servers import answer, http, redirecting, serve
+from servers import answer, http, redirecting, serve, silent, unused_port
+from websocket_server import passing, upgrading
 
 from perfmon import measure
 from perfmon.clock import SystemClock
 from perfmon.explanation import explain, sections, settings
 from perfmon.model import Failure, Module, Target
-from perfmon.probes import tcp
+from perfmon.probes import dns, flow, redis, tcp, tls, websocket
+from perfmon.probes import exec as exec_probe
 from perfmon.probes.http import BasicAuth, Config
 from perfmon.secret import Secret, hidden, without
 from perfmon.steps import Certificate, Demand, Exchange, LookUp, Said, Timed
@@ -82,6 +85,141 @@ async def test_a_dialogue_is_told_line_by_line_with_what_was_expected(network):
         Demand(name="step 1: line", expected='a line that matches "^220"', got='"220 mail ready"', met=True),
         Demand(name="step 2: line", expected='a line that matches "^250"', got='"554 go away"', met=False),
     ] == told(run, Demand)
+
+
+# ---------------------------------------------------------------- what each kind demands
+
+
+async def explained_run(network, kind, address, config, *, timeout_s=2.0):
+    return await measure.probe(
+        Target(probe="test", address=address),
+        Module(name=kind, kind=kind, timeout_s=timeout_s, config=config),
+        clock=SystemClock(),
+        network=network,
+        debug=True,
+    )
+
+
+def demands(run):
+    return [(one.name, one.expected, one.got, one.met) for one in told(run, Demand)]
+
+
+def dialogue(run):
+    return [(one.by, one.text) for one in told(run, Said)]
+
+
+async def test_a_dialogue_that_takes_too_long_tells_what_it_waited_for(network):
+    steps = [tcp.QueryResponse(expect="^220")]
+    async with serve(silent) as port:
+        run = await explained_run(network, "tcp", f"127.0.0.1:{port}", tcp.Config(query_response=steps), timeout_s=0.1)
+
+    assert [("step 1: answer", 'a line that matches "^220"', "nothing of it in time", False)] == demands(run)
+
+
+async def test_a_port_that_should_be_closed(network):
+    address = f"127.0.0.1:{unused_port()}"
+    run = await explained_run(network, "tcp", address, tcp.Config(expect_closed="filtered"))
+
+    assert [("port", "filtered", "refused", False)] == demands(run)
+
+
+async def test_a_question_to_a_name_server_and_its_answer(network):
+    rules = dns.RecordRules(fail_if_not_matches_regexp=[r"10\.0\.0\.7$"])
+    config = dns.Config(
+        query_name="shop.example",
+        query_type="A",
+        min_answers=2,
+        fail_if_not_authoritative=True,
+        validate_answer_rrs=rules,
+    )
+    async with name_server(answering("shop.example. 60 IN A 10.0.0.8", flags="AA")) as (address, _):
+        run = await explained_run(network, "dns", address, config)
+
+    record = '"shop.example. 60 IN A 10.0.0.8"'
+    assert [
+        ("response code", "NOERROR", "NOERROR", True),
+        ("authoritative (AA)", "set", "set", True),
+        ("records in the answer section", "2 or more", "1", False),
+        (
+            "answer section",
+            'fail_if_not_matches_regexp: "10\\\\.0\\\\.0\\\\.7$"',
+            f'record {record} does not match "10\\\\.0\\\\.0\\\\.7$"',
+            False,
+        ),
+    ] == demands(run)
+    assert [("perfmon", "shop.example IN A?"), ("target", "NOERROR, authoritative")] == dialogue(run)[:2]
+
+
+async def test_a_handshake_that_is_asked_for_more(network, authority):
+    context = authority.context("localhost")
+    context.set_alpn_protocols(["h2"])
+    config = tls.Config(
+        tls_config=tcp.TlsConfig(ca_file=str(authority.file)), alpn=["h2"], fail_if_expires_within=1e10,
+        fail_if_accepts=["TLS12"],
+    )  # fmt: skip
+    async with serve(http(answer()), tls=context) as port:
+        run = await explained_run(network, "tls", f"localhost:{port}", config)
+
+    assert [("protocol of ALPN", "h2", "h2", True), ("certificate lasts", False)] == [
+        demands(run)[0],
+        (demands(run)[1][0], demands(run)[1][3]),
+    ]
+    assert "localhost" in told(run, Certificate)[0].names
+
+
+async def test_the_messages_of_a_websocket(network):
+    steps = [websocket.Step(expect="incoming_(.+)", send="outgoing_${1}"), websocket.Step(expect="^never")]
+    async with serve(upgrading(passing)) as port:
+        run = await explained_run(
+            network, "websocket", f"ws://127.0.0.1:{port}/", websocket.Config(query_response=steps)
+        )
+
+    assert [
+        ("connection", "upgraded to a WebSocket", "upgraded", True),
+        ("step 1: message", 'matches "incoming_(.+)"', '"incoming_test"', True),
+        ("step 2: message", 'matches "^never"', '"passed"', False),
+    ] == demands(run)
+    assert [("target", "incoming_test"), ("perfmon", "outgoing_test"), ("target", "passed")] == dialogue(run)
+
+
+async def test_a_question_to_a_database_and_its_answer(network):
+    async def redis_like(reader, writer):
+        await reader.readuntil(b"GET\r\n$4\r\nlag1\r\n")
+        writer.write(b"$2\r\n42\r\n")
+        await reader.read()
+
+    config = redis.Config(query="GET lag1", expect_value="< 30", expect_regexp="^4", expect_rows=">= 1")
+    async with serve(redis_like) as port:
+        run = await explained_run(network, "redis", f"127.0.0.1:{port}", config)
+
+    assert [
+        ("rows", ">= 1", "1", True),
+        ("value", 'matches "^4"', '"42"', True),
+        ("value", "< 30", '"42"', False),
+    ] == demands(run)
+    assert [("perfmon", "GET lag1"), ("target", 'rows: 1; first value: "42"')] == dialogue(run)
+
+
+async def test_what_a_program_prints_and_how_it_ends(network):
+    config = exec_probe.Config(
+        command=["/bin/sh", "-c", "echo $GIVEN; exit 3"], env={"GIVEN": Secret("sesame")},
+        fail_if_output_not_matches_regexp=["fine"],
+    )  # fmt: skip
+    run = await explained_run(network, "exec", "x", config)
+
+    assert [("exit code", "0", "3", False), ("output", 'matches "fine"', "no match", False)] == demands(run)
+    assert [("target", "stdout: <secret>")] == [(by, text.strip()) for by, text in dialogue(run)]
+
+
+async def test_the_demands_of_a_flow_name_their_step(network):
+    async with serve(http(lambda request: answer(status=200 if request.path == "/a" else 404))) as port:
+        steps = [flow.Step(name=name, request=flow.Request(url=f"/{name}")) for name in ("a", "b")]
+        run = await explained_run(network, "flow", f"http://127.0.0.1:{port}/", flow.Config(steps=steps))
+
+    assert [("step a: status code", True), ("step b: status code", False)] == [
+        (name, met) for name, _, _, met in demands(run) if "status" in name
+    ]
+    assert 2 == len(told(run, Exchange))
 
 
 # ---------------------------------------------------------------- secrets

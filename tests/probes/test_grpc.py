@@ -28,6 +28,7 @@ from perfmon.probes.grpc import Config, check, check_target, read_status, unfram
 from perfmon.probes.grpc import _service_field as service_field
 from perfmon.probes.grpc import probe as probe_once
 from perfmon.secret import Secret
+from perfmon.steps import Demand
 from perfmon.trace import Trace
 
 TRUST_ANYTHING = TlsConfig(insecure_skip_verify=True)
@@ -124,6 +125,21 @@ async def test_g01_serving_is_fine(network, port, service):
     assert sum(measurement.phases.values()) == measurement.duration_s
     told = [measurement.facts[f'probe_grpc_duration_seconds{{phase="{phase}"}}'] for phase in ("resolve", "check")]
     assert measurement.duration_s == pytest.approx(sum(told))
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("cart", [("status of gRPC", "0 OK", True), ("health", "NOT_SERVING", False)]),
+        ("gone", [("status of gRPC", 'status 5 NOT_FOUND: "Service not found!"', False)]),
+    ],
+)
+async def test_what_is_demanded_is_explained(network, port, service, expected):
+    module = Module(name="grpc", kind="grpc", timeout_s=2.0, config=Config(service=service))
+    target = Target(probe="test", address=f"localhost:{port}")
+    run = await measure.probe(target, module, clock=SystemClock(), network=network, debug=True)
+
+    assert expected == [(one.name, one.got, one.met) for one in run.steps if isinstance(one, Demand)]
 
 
 @pytest.mark.parametrize(
