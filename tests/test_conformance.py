@@ -5,6 +5,8 @@ import threading
 import pytest
 from daemon import eventually, perfmon, service
 from listener import Answer, Listener
+from probing import outcome, probe_http
+from servers import answer, http, serve
 
 from perfmon import config
 from perfmon.errors import ConfigError
@@ -42,3 +44,27 @@ state: {{path: ""}}
             release.set()
 
     assert not skipped
+
+
+SOLD = b'{"results": [{"state": "sell_only"}, {"state": "open"}, {"state": "sell_only"}]}'
+COUNT = 'body.results.filter(one, one.state == "sell_only").size()'
+
+
+@pytest.mark.parametrize(
+    ("condition", "body", "expected"),
+    [
+        (f"{COUNT} == 2", SOLD, "ok"),
+        (f"{COUNT} == 3", SOLD, "json"),
+        ("body.results[0].state", SOLD, "json"),
+        (f"{COUNT} == 2", b"no JSON", "json"),
+    ],
+    ids=["true", "false", "neither", "no JSON"],
+)
+async def test_e19_values_of_a_body_are_selected_and_counted(network, condition, body, expected):
+    async with serve(http(answer(body))) as port:
+        measurement = await probe_http(
+            network, f"http://127.0.0.1:{port}/", fail_if_body_json_not_matches_cel=condition
+        )
+
+    assert expected == outcome(measurement)
+    assert (expected != "ok") == measurement.facts["probe_failed_due_to_cel"]
