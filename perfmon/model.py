@@ -63,7 +63,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     probe: str  # the name of the check it belongs to
     address: str  # as the user wrote it: URL, host:port
     hostname: str = ""  # Host header and TLS server name when they differ from the address
-    labels: Labels = {}  # the user's own, exported on every series of this target
+    labels: Labels = {}  # the user's own, exported on every series of this target; `group` among them
+    tags: tuple[str, ...] = ()  # the user's words for it, not exported
 
 
 class Confirm(msgspec.Struct, frozen=True, kw_only=True):

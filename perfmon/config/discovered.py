@@ -35,6 +35,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None  # None = the module's
     confirm: Confirm | None
     labels: Labels
+    tags: tuple[str, ...]
     modules: Mapping[str, Timed]
 
 
@@ -86,7 +87,9 @@ def _check(blueprint: Blueprint, found: Found) -> Check:
         raise ValueError(f"__param_hostname: expected a host's name, got {quoted(hostname)}")
     labels = dict(blueprint.labels) | _shown(found.labels, own_labels("probes", timed.module.kind))
     return Check(
-        target=Target(probe=blueprint.probe, address=found.address, hostname=hostname, labels=labels),
+        target=Target(
+            probe=blueprint.probe, address=found.address, hostname=hostname, labels=labels, tags=blueprint.tags
+        ),
         module=with_timeout(timed.module, _timeout_s(blueprint, found.labels, timed, failing_s or interval_s)),
         interval_s=interval_s,
         confirm=blueprint.confirm,

@@ -45,6 +45,7 @@ LabelName = Annotated[
     str,
     _public('a label name (letters, digits and "_", no digit first, no "__")', r"^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$"),
 ]
+Tag = Annotated[str, _public("a tag of 1 to 60 characters without blanks or commas", r"^[^\s,\x00-\x1f\x7f]{1,60}$")]
 PublicText = Annotated[str, msgspec.Meta(extra_json_schema={"x-public": True})]
 Labels = dict[LabelName, PublicText]
 _PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -100,7 +101,10 @@ class ConfirmSection(Section, frozen=True, kw_only=True):
 
 
 class TargetSection(Section, frozen=True, kw_only=True):
-    """One target, with what it does otherwise than its probe."""
+    """One target, with what it does otherwise than its probe.
+
+    Under the name of its module's prober may stand settings of that prober, which count above those of the module.
+    """
 
     address: Annotated[Address, _says("URL or host:port, as the prober wants it. Exported as label `target`.")]
     hostname: Annotated[PublicText, _says("Host header and TLS server name, where they differ from the address.")] = ""
@@ -113,6 +117,8 @@ class TargetSection(Section, frozen=True, kw_only=True):
     confirm: Annotated[
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Default: the probe's.")
     ] = None
+    group: Annotated[PublicText, _says("What it belongs to, exported as label `group`. Default: the probe's.")] = ""
+    tags: Annotated[tuple[Tag, ...], _says("Words to find it by, beside the probe's; not exported.")] = ()
     labels: Annotated[Labels, _says("Labels on every series of this target, beside and above the probe's.")] = {}
 
 
@@ -131,6 +137,8 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     confirm: Annotated[
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Without it, never.")
     ] = None
+    group: Annotated[PublicText, _says("What these targets belong to, exported as label `group`.")] = ""
+    tags: Annotated[tuple[Tag, ...], _says("Words to find them by, on the page and in the API; not exported.")] = ()
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
 
 

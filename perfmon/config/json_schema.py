@@ -31,6 +31,7 @@ def build() -> Schema:
     for section, folder in KINDS.items():
         kinds_here = {name: by_type[written_types()[folder, name]] for name in kinds.names(folder)}
         _add_kinds(definitions[section.__name__], kinds_here, exactly_one=folder != "probes")
+    _add_kinds(definitions["TargetSection"], _partial_probers(definitions, by_type), exactly_one=False)
     _name_probers(definitions["ModuleSection"])
     definitions["ProbeSection"]["anyOf"] = [{"required": ["targets"]}, {"required": ["discover"]}]
     definitions["File"]["patternProperties"] = {"^x-": {"description": "Anything: the place for YAML anchors."}}
@@ -49,6 +50,13 @@ def written_types() -> dict[tuple[str, str], Any]:
     """What stands under each kind's key: its `Written` where the file's form differs from its Config."""
     loaded = {(folder, name): kinds.load(folder, name) for folder in KINDS.values() for name in kinds.names(folder)}
     return {key: getattr(kind, "Written", kind.Config) for key, kind in loaded.items()}
+
+
+def _partial_probers(definitions: Schema, by_type: dict[Any, Schema]) -> dict[str, Schema]:
+    """What a target may set above its module: the prober's settings, none of them required."""
+    wholes = {name: by_type[written_types()["probes", name]] for name in kinds.names("probes")}
+    named = {name: definitions[whole["$ref"].rpartition("/")[2]] for name, whole in wholes.items()}
+    return {name: {key: value for key, value in whole.items() if key != "required"} for name, whole in named.items()}
 
 
 def _add_kinds(section: Schema, kinds_here: dict[str, Schema], *, exactly_one: bool) -> None:

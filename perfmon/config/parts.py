@@ -30,8 +30,8 @@ from perfmon.config.file import (
 )
 from perfmon.config.sections import Place, kind_config, kind_key, seen_from, settings
 from perfmon.config.targets import ALERT_LABELS, Timed, own_labels, password_in, with_timeout
+from perfmon.config.yaml_places import Entry, Node, Scalar, is_null
 from perfmon.config.yaml_places import Mapping as MappingNode
-from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.model import Check, Confirm, Module, Receiver, Rule, Sampler, Target
 from perfmon.selection import Selectable
@@ -155,7 +155,11 @@ def _module(name: str, place: Place) -> Any:
     if WRONG in (config, values["timeout"]):
         return WRONG
     timeout_s = values["timeout"] or DEFAULT_TIMEOUT_S
-    return Timed(Module(name=name, kind=kind, timeout_s=timeout_s, config=config), wished=place.has("timeout"))
+    return Timed(
+        Module(name=name, kind=kind, timeout_s=timeout_s, config=config),
+        wished=place.has("timeout"),
+        node=place.at(kind).node,
+    )
 
 
 def _targets(place: Place) -> list[Place]:
@@ -178,7 +182,7 @@ def _targets(place: Place) -> list[Place]:
 def _target(place: Place) -> Fields:
     """The fields of a TargetSection; an address alone is a target too."""
     if isinstance(place.node, MappingNode):
-        return settings(place, TargetSection)
+        return settings(place, TargetSection, beside=kinds.names("probes"))
     if isinstance(place.node, SequenceNode) or is_null(place.node):
         address = place.reading.unexpected(place.node, place.path, "an address, or a mapping with one")
     else:
@@ -191,29 +195,79 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
     _check_module(target_place, target["module"], modules)
     timed = modules.get(target["module"] or probe["module"], WRONG)
     own = own_labels("probes", "" if timed is WRONG else timed.module.kind)
-    _check_labels(place, own)
-    _check_labels(target_place, own)
+    for section in (place, target_place):
+        _check_labels(section, own)
+        _check_group(section)
     if timed is WRONG:
         return WRONG
     timeout_s = _timeout_s(_Pace.of(place, probe, target_place, target, timed))
-    _check_address(target_place, target["address"], timed.module)
-    if WRONG in (*probe.values(), *target.values(), timeout_s):
+    module = _own_module(target_place, timed)
+    _check_address(target_place, target["address"], timed.module if module is WRONG else module)
+    if WRONG in (*probe.values(), *target.values(), timeout_s, module):
         return WRONG
     return Check(
         target=Target(
             probe=probe["name"],
             address=target["address"],
             hostname=target["hostname"],
-            labels=probe["labels"] | target["labels"],
+            labels=_labels(probe) | _labels(target),
+            tags=_tags(probe["tags"], target["tags"]),
         ),
-        module=with_timeout(timed.module, timeout_s),
+        module=with_timeout(module, timeout_s),
         interval_s=target["interval"] or probe["interval"],
         confirm=_confirm(target["confirm"] or probe["confirm"]),
         interval_failing_s=target["interval_failing"] or probe["interval_failing"],
     )
 
 
-_UNKNOWN_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG) | {"module": None, "labels": {}}
+def _labels(section: Fields) -> dict[str, str]:
+    """The labels of a probe or target, its group among them."""
+    return dict(section["labels"]) | ({"group": section["group"]} if section["group"] else {})
+
+
+def _tags(*lists: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag for tags in lists for tag in tags))
+
+
+def _check_group(place: Place) -> None:
+    if place.has("group") and place.has("labels") and "group" in place.at("labels").written:
+        place.problem("labels.group", "stands here and as group, expected one of them")
+
+
+def _own_module(place: Place, timed: Timed) -> Any:
+    """The module with what the target sets above it, or WRONG."""
+    kind = timed.module.kind
+    own = [key for key in place.written if key in kinds.names("probes") and place.has(key)]
+    for other in own:
+        if other != kind:
+            place.problem(
+                other, f"has no effect, since the prober of module {quoted(timed.module.name)} is {quoted(kind)}"
+            )
+        elif timed.node is None:
+            place.problem(other, f"module {quoted(timed.module.name)} is of a blackbox.yml, which no target can change")
+    if not own:
+        return timed.module
+    if own != [kind] or timed.node is None:
+        return WRONG
+    here = place.at(kind)
+    config = kind_config(Place(here.reading, _over(here.node, timed.node), here.path), "probes", kind)
+    return WRONG if config is WRONG else msgspec.structs.replace(timed.module, config=config)
+
+
+def _over(above: Node, below: Node) -> Node:
+    """The settings of one mapping above those of another, level by level; lists and single values are replaced."""
+    if is_null(above):
+        return below
+    if not isinstance(above, MappingNode) or not isinstance(below, MappingNode):
+        return above
+    entries = dict(below.entries)
+    for key, entry in above.entries.items():
+        former = entries.get(key)
+        entries[key] = entry if former is None else Entry(entry.key, _over(entry.value, former.value))
+    return MappingNode(above.file, above.line, entries)
+
+
+_UNKNOWN_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG) | {"module": None, "labels": {}, "group": ""}
 _FOUND_TARGET = dict.fromkeys(TargetSection.__struct_fields__, WRONG)  # its source may say all of it
 
 
@@ -255,8 +309,9 @@ def _discovery(place: Place, index: int, probe: Fields, modules: Mapping[str, An
             interval_failing_s=probe["interval_failing"],
             timeout_s=probe["timeout"],
             confirm=_confirm(probe["confirm"]),
-            labels=probe["labels"],
-            modules=modules,
+            labels=_labels(probe),
+            tags=_tags(probe["tags"]),
+            modules={name: msgspec.structs.replace(timed, node=None) for name, timed in modules.items()},
         ),
     )
 
@@ -266,6 +321,7 @@ def _check_times(place: Place, probe: Fields, modules: Mapping[str, Any]) -> Non
     timed = modules.get(probe["module"], WRONG)
     if timed is not WRONG:
         _check_labels(place, own_labels("probes", timed.module.kind))
+        _check_group(place)
         _timeout_s(_Pace.of(place, probe, place, _NO_WISHES, timed))
 
 
@@ -385,8 +441,12 @@ def _selectable(probe: Fields, target: Fields) -> Selectable:
     identity = {"probe": probe["name"], "target": target["address"], "module": target["module"] or probe["module"]}
     return selection.of_check(
         {name: _known(value) for name, value in identity.items()},
-        None if WRONG in (probe["labels"], target["labels"]) else probe["labels"] | target["labels"],
+        None if WRONG in _labelling(probe, target) else _labels(probe) | _labels(target),
     )
+
+
+def _labelling(*sections: Fields) -> list[Any]:
+    return [section[field] for section in sections for field in ("labels", "group")]
 
 
 def _known(value: Any) -> Any:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from perfmon import kinds
+from perfmon.config.yaml_places import Node
 from perfmon.metrics import PROBE_FAMILIES, SAMPLER_FAMILIES, Family
 from perfmon.model import Module
 
@@ -29,6 +30,7 @@ class Timed(msgspec.Struct, frozen=True):
 
     module: Module
     wished: bool
+    node: Node | None = None  # its settings as they are written; None when a target cannot change them
 
 
 def with_timeout(module: Module, timeout_s: float) -> Module:

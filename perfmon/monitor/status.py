@@ -85,6 +85,8 @@ class _Show:
             "module": check.module.name,
             "kind": check.module.kind,
             "labels": _plain(check.target.labels),
+            "group": check.target.labels.get("group", ""),
+            "tags": list(check.target.tags),
             "interval_s": check.interval_s,
             "state": "unknown" if past.last is None else "up" if past.last.success else "down",
             "since": self._wall(past.state_since),

@@ -545,3 +545,57 @@ def test_check_wants_a_file(capsys):
 
     assert 104 == run(["check"])
     assert "expected a FILE to check" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- what one target has of its own
+
+OVERRIDES = """
+modules:
+  web:
+    prober: http
+    timeout: 2s
+    http: {headers: {A: module, B: module}, valid_status_codes: [200], tls_config: {min_version: TLS12}}
+probes:
+  - name: shop
+    module: web
+    group: front
+    tags: [a, b]
+    labels: {team: web}
+    targets:
+      - http://plain/
+      - address: http://own/
+        group: admin
+        tags: [b, c]
+        http: {headers: {B: target, C: "${env:TOKEN}"}, valid_status_codes: [401], tls_config: {server_name: own}}
+"""
+
+
+def test_a_target_may_set_something_above_its_module(tmp_path):
+    plain, own = read(tmp_path, OVERRIDES, env=SECRETS).checks
+
+    assert {"A": "module", "B": "module"} == plain.module.config.headers
+    assert {"A": "module", "B": "target", "C": "s3cret-value"} == own.module.config.headers
+    assert "<secret>" == repr(own.module.config.headers["C"])
+    assert [401] == own.module.config.valid_status_codes
+    assert ("TLS12", "own") == (own.module.config.tls_config.min_version, own.module.config.tls_config.server_name)
+    assert ("web", 2.0) == (own.module.name, own.module.timeout_s)
+
+
+def test_a_group_is_a_label_and_tags_are_none(tmp_path):
+    plain, own = read(tmp_path, OVERRIDES, env=SECRETS).checks
+
+    assert [("front", ("a", "b")), ("admin", ("a", "b", "c"))] == [
+        (check.labels["group"], check.target.tags) for check in (plain, own)
+    ]
+    assert "tags" not in own.labels
+
+
+def test_the_schema_lets_a_target_set_some_of_what_a_module_must(tmp_path):
+    text = """
+modules: {mx: {prober: dns, dns: {query_name: a.example}}}
+probes: [{name: ns, module: mx, targets: [{address: 127.0.0.1, dns: {attempts: 2}}]}]
+"""
+    jsonschema.Draft202012Validator(config.schema()).validate(yaml.safe_load(text))
+    (check,) = read(tmp_path, text).checks
+
+    assert ("a.example", 2) == (check.module.config.query_name, check.module.config.attempts)

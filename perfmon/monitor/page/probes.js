@@ -88,6 +88,7 @@ function focusFilter(event) {
 
 const haystack = (probe) =>
   [probe.probe, probe.target, probe.module, probe.kind, WORDS[probe.state], probe.state, probe.last?.failure?.reason ?? "",
+    ...(probe.tags ?? []),
     ...Object.entries(probe.labels).map(([name, value]) => `${name}=${value}`)].join("\n").toLowerCase();
 
 // ---------------------------------------------------------------- a row
