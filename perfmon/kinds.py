@@ -17,7 +17,7 @@ import perfmon
 from perfmon.metrics import FAMILIES, Family
 from perfmon.units import quoted
 
-_FOLDERS_WITH_FAMILIES = ("probes", "samplers")
+_FOLDERS_WITH_FAMILIES = ("probes", "samplers", "conditions")
 _SHOWN = 12  # names in a message
 
 

@@ -182,6 +182,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     last_at: float | None  # the newest point ever seen, also one older than the window
     interval_s: float  # how often a point is due
     newer: tuple[float, float] | None = None  # time and value of a recheck after the last point; none of the points
+    lows: Sequence[float] | None = None  # of a summarised past: the lowest value that `values[i]` stands for
+    restarts: Sequence[float] = ()  # when what is watched began anew, where that is known
 
     def __len__(self) -> int:
         return len(self.values)
@@ -202,6 +204,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 0  # how many points the value rests on
     low: float | None = None  # interval of the value, where one can be given
     high: float | None = None
+    facts: Mapping[str, float] = {}  # gauges to export, see `fact_key`; of families that the condition's file declares
 
     @property
     def broken(self) -> bool:

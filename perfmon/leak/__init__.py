@@ -1,6 +1,7 @@
 """Does this series leak? A verdict that is believed at three in the morning, from points and nothing else.
 
     judge(times, values) -> Judgement      clean, suspect, growing, leak or insufficient_data, and why in words
+    growth(times, values) -> Growth        how fast, whatever the reason
     per_request(times, values, requests)   how much of the growth each request leaves behind
 
 The design is that of `docs/leaks.md`: the series is cut into some thirty blocks with two envelopes, the middle and the
@@ -9,7 +10,18 @@ grows for another reason than a leak is told apart by name (`guards`). Plain Pyt
 series of 1,440 points; numpy would be no faster there and cost the daemon 24 MiB.
 """
 
-from perfmon.leak.judge import VERDICTS, Judgement, LeakVerdict, judge
+from perfmon.leak.judge import VERDICTS, Growth, Judgement, LeakVerdict, growth, judge
 from perfmon.leak.requests import PerRequest, per_request
+from perfmon.leak.trend import LEAST_FOR_GROWTH
 
-__all__ = ["VERDICTS", "Judgement", "LeakVerdict", "PerRequest", "judge", "per_request"]
+__all__ = [
+    "LEAST_FOR_GROWTH",
+    "VERDICTS",
+    "Growth",
+    "Judgement",
+    "LeakVerdict",
+    "PerRequest",
+    "growth",
+    "judge",
+    "per_request",
+]

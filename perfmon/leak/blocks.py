@@ -57,7 +57,7 @@ def is_number(value: float) -> bool:
 def points_of(times: Sequence[float], values: Sequence[float], lows: Sequence[float] | None) -> Points:
     """The points that are numbers."""
     rows = [row for row in zip(times, values, values if lows is None else lows, strict=True) if is_number(row[1])]
-    return Points([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+    return Points(*([float(row[column]) for row in rows] for column in range(3)))
 
 
 def blocks_of(points: Points, *, restarts: Sequence[float], length_s: float, least: int) -> list[Block]:

@@ -8,9 +8,9 @@ import msgspec
 from perfmon.leak.blocks import points_of
 from perfmon.leak.fit import quantile
 from perfmon.leak.guards import objections
-from perfmon.leak.trend import LEAST_POINTS, Trend, trend_of
+from perfmon.leak.trend import LEAST_FOR_GROWTH, LEAST_POINTS, Envelope, envelope_of, trend_of
 
-__all__ = ["VERDICTS", "Judgement", "LeakVerdict", "judge"]
+__all__ = ["VERDICTS", "Growth", "Judgement", "LeakVerdict", "growth", "judge"]
 
 LeakVerdict = Literal["clean", "suspect", "growing", "leak", "insufficient_data"]
 VERDICTS: tuple[LeakVerdict, ...] = get_args(LeakVerdict)
@@ -22,16 +22,23 @@ _FILLING = ("deceleration", "saturation")
 _SMALL = ("effect_size", "horizon")
 
 
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """A slope per second in the unit of the series, with its 95 % interval."""
+
+    slope: float
+    low: float
+    high: float
+    p: float  # the chance of such a rise without a trend, one-sided
+    n: int  # points looked at
+    span_s: float  # from the first to the last
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. Slopes are per second, in the unit of the series."""
+    """What was found."""
 
     verdict: LeakVerdict
     n: int  # points looked at
-    span_s: float  # from the first to the last
-    slope: float | None = None  # None with insufficient data
-    low: float | None = None  # its 95 % interval
-    high: float | None = None
-    p: float | None = None  # the chance of such a rise without a trend, one-sided
+    growth: Growth | None = None  # None with insufficient data
     seconds_to_limit: float | None = None  # at this rate; None when there is no limit or nothing rises
     failed: Mapping[str, str] = {}  # the guards that are not content, each with why
 
@@ -59,40 +66,49 @@ def judge(
     trend = trend_of(points, cuts, season_s) if enough else None
     if trend is None:
         why = "the points have too many gaps" if enough else f"{len(points)} points, {LEAST_POINTS} are needed"
-        span_s = points.span_s if len(points) else 0.0
-        return Judgement(verdict="insufficient_data", n=len(points), span_s=span_s, failed={"data": why})
-    return _judged(trend, n=len(points), newest=points.values[-1], limit=limit, horizon_s=horizon_s)
-
-
-def _judged(trend: Trend, *, n: int, newest: float, limit: float | None, horizon_s: float | None) -> Judgement:
-    lead = trend.lead
-    left_s = _seconds_to(limit, newest, lead.slope / trend.span_s)
-    failed: dict[str, str] = {}
-    rises = lead.slope > 0 and lead.p < ALPHA
-    if rises:
-        failed = objections(trend)
-        if left_s is not None and horizon_s is not None and left_s > horizon_s:
-            failed["horizon"] = "at this rate the limit is further away than the horizon"
-    half = quantile(lead.fit.freedom) * lead.error
+        return Judgement(verdict="insufficient_data", n=len(points), failed={"data": why})
+    grown = _growth(trend.lead, len(points), trend.whole_s, per_s=1 / trend.span_s, unit=float(trend.countable))
+    left_s = _seconds_to(limit, points.values[-1], grown.slope)
+    failed = objections(trend) if grown.slope > 0 and grown.p < ALPHA else {}
+    if left_s is not None and horizon_s is not None and left_s > horizon_s:
+        failed["horizon"] = "at this rate the limit is further away than the horizon"
     return Judgement(
-        verdict=_verdict(failed) if rises else "suspect" if lead.slope > 0 and lead.p < SUSPECT_P else "clean",
-        n=n,
-        span_s=trend.whole_s,
-        slope=lead.slope / trend.span_s,
-        low=(lead.slope - half) / trend.span_s,
-        high=(lead.slope + half) / trend.span_s,
-        p=lead.p,
-        seconds_to_limit=left_s,
-        failed=failed,
+        verdict=_verdict(grown, failed), n=len(points), growth=grown, seconds_to_limit=left_s, failed=failed
     )
 
 
-def _verdict(failed: Mapping[str, str]) -> LeakVerdict:
-    """Of a rise that is none by chance."""
+def growth(times: Sequence[float], values: Sequence[float]) -> Growth | None:
+    """How fast a series grows, whatever its shape; None when there are fewer than `LEAST_FOR_GROWTH` points."""
+    points = points_of(times, values, None)
+    envelope = envelope_of(points) if len(points) >= LEAST_FOR_GROWTH and points.span_s > 0 else None
+    if envelope is None:
+        return None
+    counted = all(value.is_integer() for value in points.values)
+    return _growth(envelope, len(points), points.span_s, per_s=1 / points.span_s, unit=float(counted))
+
+
+def _growth(envelope: Envelope, n: int, span_s: float, *, per_s: float, unit: float) -> Growth:
+    """In seconds; of what is counted, one `unit` more or less over the window cannot be told."""
+    half = max(quantile(envelope.fit.freedom) * envelope.error, unit)
+    # The robust slope and that of least squares differ where noise is in steps or has outliers: it holds both.
+    slopes = (envelope.slope, envelope.fit.slopes[0])
+    return Growth(
+        slope=envelope.slope * per_s,
+        low=(min(slopes) - half) * per_s,
+        high=(max(slopes) + half) * per_s,
+        p=envelope.p,
+        n=n,
+        span_s=span_s,
+    )
+
+
+def _verdict(grown: Growth, failed: Mapping[str, str]) -> LeakVerdict:
+    if grown.slope <= 0 or grown.p >= SUSPECT_P or any(name in failed for name in _SMALL):
+        return "clean"
+    if grown.p >= ALPHA:
+        return "suspect"
     if not failed:
         return "leak"
-    if any(name in failed for name in _SMALL):
-        return "clean"
     return "growing" if any(name in failed for name in _FILLING) else "suspect"
 
 

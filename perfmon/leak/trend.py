@@ -9,10 +9,13 @@ import msgspec
 from perfmon.leak.blocks import TRIMMED, Block, Points, blocks_of
 from perfmon.leak.fit import Fit, Track, memory_of, p_above, regress, residuals, theil_sen
 
-__all__ = ["LEAST_POINTS", "SEASONS", "Envelope", "Trend", "trend_of"]
+__all__ = ["LEAST_FOR_GROWTH", "LEAST_POINTS", "SEASONS", "Envelope", "Trend", "envelope_of", "trend_of"]
 
 LEAST_POINTS = 96
 """Fewer make no 24 blocks of three points after the warm-up was left out."""
+
+LEAST_FOR_GROWTH = 8
+"""Fewer points make no slope with an interval."""
 
 SEASONS = 1.9
 """So many cycles a window must hold to tell a cycle from a trend: two, but for a point that is not there yet."""
@@ -94,6 +97,15 @@ def trend_of(points: Points, restarts: Sequence[float], season_s: float | None) 
         countable=all(value.is_integer() for value in kept.values),
         seasons=None if season_s is None else points.span_s / season_s,
     )
+
+
+def envelope_of(points: Points) -> Envelope | None:
+    """The middle of all points, warm-up included; None when gaps leave too few blocks."""
+    length_s = points.span_s / _BLOCKS
+    blocks = blocks_of(points, restarts=(), length_s=length_s, least=1)
+    if len(blocks) < LEAST_FOR_GROWTH:
+        return None
+    return _envelope(_track(points, blocks, [block.middle for block in blocks], length_s))
 
 
 def _warm_at(points: Points, season_s: float | None) -> float:

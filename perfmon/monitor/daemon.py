@@ -106,6 +106,8 @@ class Daemon:
         self.rules = Rules(
             config.rules,
             window=self.series.window,
+            long_window=self.series.long_window,
+            show=self.exposition.observe_facts,
             store=self._store,
             tell=self.notifier.tell,
             clock=clock,
@@ -166,6 +168,7 @@ class Daemon:
 
     def _begin(self) -> None:
         self._former_failures = self._known_failures()
+        self.series.remember(self._store.summaries(self.clock.wall()))
         self._apply(self.config)
         self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
@@ -427,6 +430,7 @@ class Daemon:
         now = self.clock.monotonic()
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
+        self.series.forget_unasked(now - SILENT_S)
 
     # ------------------------------------------------------------ state
 
@@ -434,6 +438,7 @@ class Daemon:
         if self._minutes:
             self._store.put_minutes(self._minutes)
             self._minutes = []
+        self._store.put_summaries(self.series.take_summaries())
 
     def _keep_results(self) -> None:
         """Write down the last results of checks that will not run again soon after a restart."""

@@ -44,6 +44,10 @@ GZIP_FLOOR_BYTES = 1000
 _log = structlog.get_logger(__name__)
 
 
+_Subject = Check | Sampler | Labels
+"""What series are about; of a rule on a series its labels are all there is."""
+
+
 class Exposition:
     """All series of checks and samplers. Belongs to the event loop's thread.
 
@@ -113,8 +117,21 @@ class Exposition:
             self._reshape(source, keys, keys)
         source.values = values
 
+    def observe_facts(self, key: str, labels: Labels, facts: Mapping[str, float]) -> None:
+        """Take in what a rule says of a series in numbers; nothing any more when there are no facts."""
+        if not facts:
+            self.remove(key)
+            return
+        source = self._sources.get(key)
+        if source is None or source.subject != labels:
+            source = self._admit(key, labels, labels)
+        keys = tuple(facts)
+        if keys != source.shape or source.refused:
+            self._reshape(source, keys, keys)
+        source.values = tuple(facts.values())
+
     def remove(self, key: str) -> None:
-        """Take all series of a check or sampler off the page; one that is not there is no mistake."""
+        """Take all series of a check, sampler or rule off the page; one that is not there is no mistake."""
         source = self._sources.pop(key, None)
         if source is not None:
             self.series_count -= source.exported
@@ -163,7 +180,7 @@ class Exposition:
 
     # ------------------------------------------------------------ which series
 
-    def _admit(self, key: str, subject: Check | Sampler, labels: Labels) -> "_Source":
+    def _admit(self, key: str, subject: _Subject, labels: Labels) -> "_Source":
         """The source of a subject that is new, or that a reload made anew."""
         text = render_labels(labels) + "} "
         source = self._sources.get(key)
@@ -242,7 +259,7 @@ def render_probe(measurement: Measurement, timeout_s: float, families: Mapping[s
 
 
 class _Source:
-    """One check or sampler on the page.
+    """One check or sampler on the page, or one rule about one series.
 
     `buckets` and `values` are replaced, never changed, so that a page under way keeps what it began with.
     """
@@ -263,7 +280,7 @@ class _Source:
         "values",
     )
 
-    def __init__(self, subject: Check | Sampler, labels: str, names: frozenset[str]) -> None:
+    def __init__(self, subject: _Subject, labels: str, names: frozenset[str]) -> None:
         self.subject = subject
         self.labels = labels  # the second part of each of its lines: `probe="shop",target="..."} `
         self.names = names  # of those labels
@@ -281,7 +298,7 @@ class _Source:
         self.exported = 0  # series
         self.refused = 0  # series for which the limit left no room
 
-    def go_on_with(self, subject: Check | Sampler) -> None:
+    def go_on_with(self, subject: _Subject) -> None:
         """Be of a subject with the same labels; what is counted only with `confirm` comes and goes with it."""
         self.subject = subject
         if isinstance(subject, Check) and subject.confirm is not None:

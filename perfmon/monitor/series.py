@@ -1,21 +1,26 @@
 """The recent past of everything that is watched: windows for the rules, the last hour for the page.
 
 Memory is fixed by the config, not by time: the last hour is preallocated at its full size, and raw
-points are kept only as far back as a rule has asked (`Series.window`), so a daemon that has run for
-five minutes is as large as it will be after a month.
+points are kept only as far back as a rule has asked (`Series.window`), those of long windows as
+summaries (`Series.long_window`), so a daemon that has run for five minutes is as large as it will be
+after a month, but for the summaries that fill.
 """
 
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from perfmon import kinds, stats
-from perfmon.clock import Clock, from_wall
+from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.measure import Reading
 from perfmon.model import Check, Measurement, Sample, Sampler, Window, fact_key
 from perfmon.monitor.recent import Recent
+from perfmon.monitor.store import SummaryRow
+from perfmon.monitor.summary import Stretch, Summary, restarts_of
 from perfmon.selection import PROBE_METRICS
 
 __all__ = ["MINUTES", "CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
@@ -24,6 +29,7 @@ MINUTES = 60  # of history that each check and sample has
 _POINTS_PER_HOUR = 3600
 _TRIM_EVERY = 32
 _MINUTE_S = 60.0
+_USUAL = ("failed", "duration")  # columns of a check that are always kept
 
 
 class Minute(NamedTuple):
@@ -46,10 +52,13 @@ class Series:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._born_at = clock.monotonic()
         self._minute_anchor = from_wall(clock, 0.0)
         self.checks: dict[str, CheckSeries] = {}
         self.samplers: dict[str, SamplerSeries] = {}
         self._samples: dict[str, SampleSeries] = {}
+        self._long: dict[str, dict[_Column, Summary]] = {}  # by key
+        self._former: dict[str, list[Stretch]] = {}  # of a former life of the daemon, by name, until they are asked for
 
     def add_check(self, check: Check) -> None:
         """Begin to expect a check; one that is known already keeps its past."""
@@ -69,15 +78,20 @@ class Series:
     def remove(self, key: str) -> list[str]:
         """Forget a check or a sampler; answers with the keys of the series that went with it."""
         if self.checks.pop(key, None) is not None:
+            self._long.pop(key, None)
             return [key]
         sampler = self.samplers.pop(key, None)
         gone = [] if sampler is None else list(sampler.series)
         for series_key in gone:
             del self._samples[series_key]
+            self._long.pop(series_key, None)
         return gone
 
     def add(self, key: str, measurement: Measurement) -> Minute | None:
         """Take in one run; answers with the minute that it closed, if it closed one."""
+        if not measurement.recheck:
+            for (metric, _), summary in self._long.get(key, {}).items():
+                summary.add(measurement.at, _column(metric, measurement))
         return self.checks[key].add(measurement, self.minute(measurement.at))
 
     def add_reading(self, sampler: Sampler, reading: Reading) -> "list[SampleSeries]":
@@ -85,6 +99,7 @@ class Series:
         known = self.samplers[sampler.key]
         known.note(reading)
         minute = self.minute(reading.at)
+        lives = _lives(sampler, reading.samples)
         new = []
         for sample in reading.samples:
             key = sample_key(sampler, sample)
@@ -93,6 +108,8 @@ class Series:
                 series = known.series[key] = self._samples[key] = SampleSeries(key, sampler, sample, since=reading.at)
                 new.append(series)
             series.add(reading.at, sample.value, minute)
+            for summary in self._long.get(key, {}).values():
+                summary.add(reading.at, sample.value, lives.get(frozenset(sample.labels.items()), math.nan))
         return new
 
     def forget_silent(self, before: float) -> list[str]:
@@ -107,6 +124,7 @@ class Series:
         for series in silent:
             del self.samplers[series.sampler.key].series[series.key]
             del self._samples[series.key]
+            self._long.pop(series.key, None)
         return [series.key for series in silent]
 
     def window(self, key: str, metric: str, span_s: float, now: float) -> Window:
@@ -117,6 +135,45 @@ class Series:
         if key in self.checks:
             return self.checks[key].window(metric, span_s, now)
         return self._samples[key].window(span_s, now)
+
+    def long_window(self, key: str, metric: str, span_s: float, now: float) -> Window:
+        """As `window`, of a past that may be long: in some 900 points, with their lows and with restarts."""
+        found = self._summary(key, metric, span_s).window(now)
+        series = (
+            self.checks[key].with_points(metric, span_s, now)
+            if key in self.checks
+            else self._samples[key].with_points(span_s, now)
+        )
+        return replace(
+            series,
+            times=[stretch.at for stretch in found],
+            values=[stretch.middle for stretch in found],
+            lows=[stretch.low for stretch in found],
+            restarts=restarts_of(found),
+        )
+
+    def remember(self, rows: Iterable[SummaryRow]) -> None:
+        """Hold what a former life of the daemon wrote down of long windows, until one is asked for again."""
+        for row in rows:
+            self._former.setdefault(row.series, []).extend(_stretches(row, self._clock))
+
+    def take_summaries(self) -> "list[SummaryRow]":
+        """What ended of long windows since this was last asked, for the store."""
+        return [
+            _summary_row(_name(key, column), summary.span_s, stretches, self._clock)
+            for key, columns in self._long.items()
+            for column, summary in columns.items()
+            if (stretches := summary.take_unsaved())
+        ]
+
+    def forget_unasked(self, before: float) -> None:
+        """Forget long windows that no rule has asked for since `before`, and what was remembered for none."""
+        for key, columns in list(self._long.items()):
+            self._long[key] = {column: summary for column, summary in columns.items() if summary.asked_at >= before}
+            if not self._long[key]:
+                del self._long[key]
+        if self._born_at < before:
+            self._former.clear()
 
     def minute(self, at: float) -> int:
         """The number of the minute an instant lies in."""
@@ -129,6 +186,16 @@ class Series:
     def minute_began(self, number: int) -> float:
         """The instant at which a minute began."""
         return self._minute_anchor + number * _MINUTE_S
+
+    def _summary(self, key: str, metric: str, span_s: float) -> Summary:
+        if key not in self.checks and key not in self._samples:
+            raise KeyError(key)
+        columns = self._long.setdefault(key, {})
+        column = (metric, span_s)
+        if column not in columns:
+            columns[column] = Summary(span_s)
+            columns[column].restore(self._former.pop(_name(key, column), ()))
+        return columns[column]
 
 
 class CheckSeries:
@@ -149,7 +216,7 @@ class CheckSeries:
         self.runs = 0
         self.failures = 0
         self.recent = Recent()
-        self._points = _Points(("failed", "duration"))
+        self._points = _Points(_USUAL)
         capacity = min(_POINTS_PER_HOUR, math.ceil(_POINTS_PER_HOUR / check.interval_s))
         self._hour = array("f", [0.0]) * capacity  # durations of the last hour's runs, a ring
         self._hour_next = 0
@@ -193,6 +260,12 @@ class CheckSeries:
     def window(self, metric: str, span_s: float, now: float) -> Window:
         """The last `span_s` seconds of "failed", "first_try_failed", "duration" or "duration:<phase>"."""
         times, values = self._points.window(metric, span_s, now)
+        return self.with_points(metric, span_s, now, times, values)
+
+    def with_points(
+        self, metric: str, span_s: float, now: float, times: Sequence[float] = (), values: Sequence[float] = ()
+    ) -> Window:
+        """A window with the points given."""
         last = self.last
         return Window(
             metric=metric,
@@ -383,6 +456,12 @@ class SampleSeries:
     def window(self, span_s: float, now: float) -> Window:
         """The last `span_s` seconds."""
         times, values = self._points.window(self.what.name, span_s, now)
+        return self.with_points(span_s, now, times, values)
+
+    def with_points(
+        self, span_s: float, now: float, times: Sequence[float] = (), values: Sequence[float] = ()
+    ) -> Window:
+        """A window with the points given."""
         return Window(
             metric=self.what.name,
             type="counter" if self.type == "counter" else "gauge",
@@ -395,6 +474,9 @@ class SampleSeries:
             last_at=self.last_at,
             interval_s=self.sampler.interval_s,
         )
+
+
+_Column = tuple[str, float]  # metric, span
 
 
 class _Points:
@@ -459,3 +541,37 @@ def _column(name: str, measurement: Measurement) -> float:
         case _:
             value = next((seconds for phase, seconds in first.phases.items() if name == f"duration:{phase}"), 0.0)
     return value
+
+
+# ---------------------------------------------------------------- long windows
+
+
+def _lives(sampler: Sampler, samples: Sequence[Sample]) -> dict[frozenset[tuple[str, str]], float]:
+    """When what is watched began, in Unix time, by the labels of its series; for kinds that know (`LIFE`)."""
+    family = getattr(kinds.load("samplers", sampler.kind), "LIFE", None)
+    return {frozenset(sample.labels.items()): sample.value for sample in samples if sample.name == family}
+
+
+def _name(key: str, column: _Column) -> str:
+    """Under which a long window is stored."""
+    metric, span_s = column
+    return f"{key}\n{metric}\n{span_s:g}"
+
+
+def _summary_row(name: str, span_s: float, stretches: Sequence[Stretch], clock: Clock) -> SummaryRow:
+    """In Unix time, and `nan` as nothing, which JSON has no word for."""
+    walls = [to_wall(clock, stretch.at) for stretch in stretches]
+    values = [
+        value
+        for at, stretch in zip(walls, stretches, strict=True)
+        for value in (at, stretch.middle, stretch.low, None if math.isnan(stretch.life) else stretch.life)
+    ]
+    return SummaryRow(name, walls[0], walls[-1] + span_s, values)
+
+
+def _stretches(row: SummaryRow, clock: Clock) -> Iterator[Stretch]:
+    """In monotonic time; what lies ahead, since the clock was set back, is left out."""
+    width = len(Stretch._fields)
+    for at, middle, low, life in zip(*(row.values[column::width] for column in range(width)), strict=False):
+        if at is not None and middle is not None and low is not None and from_wall(clock, at) < clock.monotonic():
+            yield Stretch(from_wall(clock, at), middle, low, math.nan if life is None else life)

@@ -1,4 +1,4 @@
-"""What must outlive the daemon: alerts, notices not yet delivered, last results, failures and minutes.
+"""What must outlive the daemon: alerts, notices not yet delivered, last results and failures, the past.
 
 One SQLite file (WAL), written by one thread. Nobody waits for the disk: `put_*` change memory, the thread writes what
 changed, and what it cannot write it keeps and tries again, so a disk that was full for an hour leaves no gap in the
@@ -25,7 +25,7 @@ from perfmon.model import Alert, Measurement
 from perfmon.monitor.recent import Spell, shifted
 from perfmon.receivers import Notice, fingerprint
 
-__all__ = ["MinuteRow", "Store"]
+__all__ = ["MinuteRow", "Store", "SummaryRow"]
 
 MINUTES_KEPT_S = 2 * 3600.0
 MINUTES_WAITING = 20_000
@@ -40,6 +40,15 @@ class MinuteRow(NamedTuple):
 
     series: str
     start: float  # Unix time
+    values: Sequence[float | None]
+
+
+class SummaryRow(NamedTuple):
+    """A piece of the long past of one series."""
+
+    series: str
+    start: float  # Unix time
+    until: float  # Unix time after which nobody needs it
     values: Sequence[float | None]
 
 
@@ -117,7 +126,7 @@ class Store:
         """What each receiver has yet to hear."""
         found: dict[str, list[Notice]] = {}
         with self._changed:
-            for (table, receiver, _), row in self._kept.items():
+            for (table, receiver, *_), row in self._kept.items():
                 if table == "outbox":
                     found.setdefault(receiver, []).extend(self._decode(row, list[Notice]) or [])
         return found
@@ -136,7 +145,7 @@ class Store:
     def results(self) -> dict[str, Measurement]:
         """The last results of checks that were put, by their keys."""
         with self._changed:
-            rows = {key: row for (table, key, _), row in self._kept.items() if table == "results"}
+            rows = {key: row for (table, key, *_), row in self._kept.items() if table == "results"}
         read = {key: self._decode(row, Measurement) for key, row in rows.items()}
         return {key: self._dated(result, from_wall) for key, result in read.items() if result is not None}
 
@@ -161,27 +170,31 @@ class Store:
 
     def failures(self) -> dict[str, list[Spell]]:
         """What last failed of each series in a former life of the daemon."""
-        if self._file is None:
-            return {}
-        try:
-            rows = self._file.failures()
-        except (sqlite3.Error, OSError) as error:
-            self._log.warning("failures cannot be read", error=str(error))
-            return {}
+        rows = self._read(lambda file: file.failures())
         found = ((series, self._decode(row, list[Spell])) for series, row in rows)
         return {
             series: [shifted(spell, self._walls.from_wall) for spell in spells] for series, spells in found if spells
         }
 
+    def put_summaries(self, rows: Iterable[SummaryRow]) -> None:
+        """Remember pieces of long series until they are of no use."""
+        if self._file is None:
+            return
+        with self._changed:
+            for row in rows:
+                self._minutes["summaries", row.series, row.start, row.until] = msgspec.json.encode(row.values)
+            self._drop_oldest_minutes()
+            self._changed.notify_all()
+
+    def summaries(self, now: float) -> list[SummaryRow]:
+        """Those in the file that are of use after the Unix time `now`, oldest first."""
+        found = self._read(lambda file: file.summaries(now))
+        rows = ((row, self._decode(row[3], list[float | None])) for row in found)
+        return [SummaryRow(row[0], row[1], row[2], values) for row, values in rows if values is not None]
+
     def minutes(self, since: float) -> list[MinuteRow]:
         """Minutes in the file that began at Unix time `since` or later, oldest first."""
-        if self._file is None:
-            return []
-        try:
-            rows = self._file.minutes(since)
-        except (sqlite3.Error, OSError) as error:
-            self._log.warning("minutes cannot be read", error=str(error))
-            return []
+        rows = self._read(lambda file: file.minutes(since))
         values = ((series, start, self._decode(row, list[float | None])) for series, start, row in rows)
         return [MinuteRow(series, start, found) for series, start, found in values if found is not None]
 
@@ -233,6 +246,15 @@ class Store:
         """A result and its earlier tries with their times on the other clock."""
         earlier = tuple(self._dated(one, turn) for one in result.earlier)
         return replace(result, at=turn(self._clock, result.at), earlier=earlier, lines=(), steps=())
+
+    def _read(self, rows: Callable[["_File"], list[Any]]) -> list[Any]:
+        if self._file is None:
+            return []
+        try:
+            return rows(self._file)
+        except (sqlite3.Error, OSError) as error:
+            self._log.warning("the past cannot be read", error=str(error))
+            return []
 
     def _put(self, key: "_Key", row: bytes | None) -> None:
         nothing_to_delete = row is None and key not in self._kept and key not in self._unsaved
@@ -295,8 +317,8 @@ class Store:
     def _fail(self, error: Exception, batch: "_Rows") -> None:
         self._on_error()
         with self._changed:
-            self._unsaved = {key: row for key, row in batch.items() if key[0] != "minutes"} | self._unsaved
-            self._minutes = {key: row for key, row in batch.items() if key[0] == "minutes"} | self._minutes
+            self._unsaved = {key: row for key, row in batch.items() if key[0] not in _PAST} | self._unsaved
+            self._minutes = {key: row for key, row in batch.items() if key[0] in _PAST} | self._minutes
             self._drop_oldest_minutes()
             first, self._failing = not self._failing, True
             for receipt in self._receipts:
@@ -312,7 +334,9 @@ class Store:
         self._log.info("state file is written again", minutes_lost=lost)
 
 
-_Key = tuple[str, str, str | float]  # table, series or receiver, and fingerprint, start, or "" for a result
+# Table, series or receiver, and fingerprint, start, or "" for a result; of a summary its end too.
+_Key = tuple[str, str, str | float] | tuple[str, str, float, float]
+_PAST = ("minutes", "summaries")  # tables of which rows may be lost
 _Rows = dict[_Key, bytes | None]
 
 _INSTANTS = ("active_at", "broken_at", "resolved_at", "fired_at")
@@ -415,6 +439,7 @@ class _File:
             for sql, parameters in _statements(rows).items():
                 self._db.executemany(sql, parameters)
             self._db.execute("DELETE FROM minutes WHERE start < ?", (now - MINUTES_KEPT_S,))
+            self._db.execute("DELETE FROM summaries WHERE until < ?", (now,))
             self._db.execute("INSERT OR REPLACE INTO alive VALUES (1, ?)", (now,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -432,6 +457,12 @@ class _File:
         """(series, spells as JSON), read as `minutes` are."""
         with closing(self._open()) as db:
             return db.execute("SELECT series, spells FROM failures").fetchall()
+
+    def summaries(self, now: float) -> list[tuple[str, float, float, bytes]]:
+        """(series, start, until, values as JSON), as `minutes`."""
+        with closing(self._open()) as db:
+            sql = "SELECT series, start, until, vals FROM summaries WHERE until >= ? ORDER BY start"
+            return db.execute(sql, (now,)).fetchall()
 
     def close(self) -> None:
         """Close the file; an open transaction is undone."""
@@ -508,6 +539,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE results (series TEXT, part TEXT, result BLOB NOT NULL, PRIMARY KEY (series, part))",),
     ("CREATE TABLE failures (series TEXT, part TEXT, spells BLOB NOT NULL, PRIMARY KEY (series, part))",),
+    (
+        "CREATE TABLE summaries (series TEXT, start REAL, until REAL, vals BLOB NOT NULL, PRIMARY KEY (series, start))",
+        "CREATE INDEX summaries_until ON summaries (until)",
+    ),
 )
 
 _PUT = {
@@ -516,6 +551,7 @@ _PUT = {
     "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
     "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
+    "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
 }
 _DELETE = {
     "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
@@ -555,9 +591,9 @@ def _migrate(db: sqlite3.Connection, now: float) -> bool:
 def _statements(rows: _Rows) -> dict[str, list[tuple[Any, ...]]]:
     """The rows by the statement that writes them."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for (table, first, second), row in rows.items():
+    for (table, *place), row in rows.items():
         if row is None:
-            found.setdefault(_DELETE[table], []).append((first, second))
+            found.setdefault(_DELETE[table], []).append(tuple(place))
         else:
-            found.setdefault(_PUT[table], []).append((first, second, row))
+            found.setdefault(_PUT[table], []).append((*place, row))
     return found

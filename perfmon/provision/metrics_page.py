@@ -29,6 +29,7 @@ def _sections() -> Iterator[str]:
     yield from _of_kinds("probes", "Probe")
     yield _section("Every sampler", SAMPLER_FAMILIES)
     yield from _of_kinds("samplers", "Sampler")
+    yield from _of_kinds("conditions", "Verdicts of condition")
     yield _section("perfmon itself", SELF_FAMILIES)
     yield _section("In place of blackbox_exporter, with `--blackbox`", BLACKBOX_FAMILIES)
 

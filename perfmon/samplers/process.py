@@ -180,6 +180,8 @@ FAMILIES = (
     ),
 )
 
+LIFE = "perfmon_process_oldest_start_timestamp_seconds"
+
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
     """Mistakes that types cannot express."""

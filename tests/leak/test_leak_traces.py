@@ -49,7 +49,7 @@ def test_slopes_are_as_labelled():
     off = []
     for name in LEAKS:
         true = float(LABELS[name]["theil_sen_slope_after_25pct"])
-        off.append(abs(judged(name, 45).slope / true - 1))
+        off.append(abs(judged(name, 45).growth.slope / true - 1))
 
     assert len([error for error in off if error <= 0.1]) >= 7
     assert max(off) <= 0.3

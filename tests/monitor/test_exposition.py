@@ -717,3 +717,17 @@ def test_a_fact_without_a_family_is_left_out_of_a_single_probe_and_said():
 
 if __name__ == "__main__":
     GOLDEN.write_text(golden_page())
+
+
+async def test_what_a_rule_says_of_a_series_is_shown_until_it_is_over(instruments):
+    exposition = Exposition(ManualClock(), 1000, instruments)
+    labels = {"rule": "Leak", "metric": "rss", "sampler": "shop"}
+    exposition.observe_facts("/rule/Leak/x", labels, {'perfmon_leak_verdict{verdict="leak"}': 1.0})
+    exposition.observe_facts("/rule/Leak/x", labels, {"perfmon_leak_seconds_to_limit": 60.0})
+
+    page = (await page_of(exposition)).decode()
+    assert 'perfmon_leak_seconds_to_limit{rule="Leak",metric="rss",sampler="shop"} 60.0\n' in page
+    assert "perfmon_leak_verdict" not in page
+    exposition.observe_facts("/rule/Leak/x", labels, {})
+    assert "perfmon_leak" not in (await page_of(exposition)).decode()
+    assert 0 == exposition.series_count

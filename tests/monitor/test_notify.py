@@ -453,7 +453,7 @@ def defect(where, error):
     raise error
 
 demand = kinds.load("conditions", "threshold").parse("last < 1")
-rules = Rules([Rule(name="Down", kind="threshold", config=demand)], window=window, store=store,
+rules = Rules([Rule(name="Down", kind="threshold", config=demand)], window=window, long_window=window, show=print, store=store,
               tell=notifier.tell, clock=clock, on_defect=defect)
 for key in map(str, range(30)):
     rules.add(key, {"target": key}, ("failed",), interval_s=1.0, now=clock.monotonic())

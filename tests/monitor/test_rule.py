@@ -23,16 +23,24 @@ class World:
         self.clock = clock or ManualClock()
         self.points = {}
         self.told = []
+        self.shown = {}
         self.defects = []
         self.store = Store(path, clock=self.clock)
         self.rules = Rules(
             rules,
             window=self.window,
+            long_window=self.window,
+            show=self.show,
             store=self.store,
             tell=self.told.extend,
             clock=self.clock,
             on_defect=lambda where, error: self.defects.append((where, type(error))),
         )
+
+    def show(self, key, labels, facts):
+        self.shown[key] = (labels, facts)
+        if not facts:
+            del self.shown[key]
 
     @property
     def now(self):

@@ -183,7 +183,7 @@ def test_last_results_come_back_with_their_tries_on_the_new_lifes_clock(path, op
 
 
 def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
-    """It has alerts and no results yet."""
+    """It has alerts, and no results and summaries yet."""
     store = open_store(path)
     store.put_alerts([FIRING])
     store.close()
@@ -191,10 +191,11 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
         db.execute("DROP TABLE results")
         db.execute("DROP TABLE failures")
         db.execute("DELETE FROM migrations WHERE version > 1")
+        db.execute("DROP TABLE summaries")
     db.close()
     later = open_store(path)
 
-    assert ({}, [FIRING]) == (later.results(), later.alerts())
+    assert ({}, [FIRING], []) == (later.results(), later.alerts(), later.summaries(0.0))
 
 
 def test_it_says_how_long_nobody_watched(path, open_store):
@@ -280,7 +281,7 @@ def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
     with capture_logs() as logs:
         open_store(path)
 
-    assert "version 99 was written by a newer perfmon, this one knows 3" in [line.get("error") for line in logs]
+    assert "version 99 was written by a newer perfmon, this one knows 4" in [line.get("error") for line in logs]
 
 
 def test_a_full_disk_stops_nothing_and_is_caught_up_with_later(path, open_store, impatient):
@@ -437,7 +438,8 @@ def test_failures_of_a_file_written_by_an_older_perfmon_are_none(tmp_path):
     Store(path, clock=SystemClock()).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP TABLE failures")
-        db.execute("DELETE FROM migrations WHERE version = 3")
+        db.execute("DROP TABLE summaries")
+        db.execute("DELETE FROM migrations WHERE version >= 3")
         db.commit()
     store = Store(path, clock=SystemClock())
     store.put_failures("shop/a", [spell(1.0, 1.0)])

@@ -1,0 +1,287 @@
+"""Demand that a series does not leak: a verdict that knows warm-up, caches, steps and days (`perfmon.leak`).
+
+    leak: {window: 30m, growth: 10MiB/min, horizon: 14d, limit: 1GiB}
+
+Every setting may be left out. `growth` alone is the simple rule: broken when the series grows faster than that, for
+whatever reason. It is judged thirty times a window, and `agree` of these verdicts in a row make an alert.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from perfmon import leak, units
+from perfmon.leak import VERDICTS, Growth, Judgement
+from perfmon.metrics import Family
+from perfmon.model import Verdict, Window, fact_key
+from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, quoted
+
+__all__ = ["FAMILIES", "Config", "Settings", "Written", "evaluate", "every_s", "for_s", "parse", "problem", "span_s"]
+
+WindowLength = Annotated[Duration, msgspec.Meta(ge=10, le=366 * 86_400.0)]
+Time = Annotated[Duration, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=30)]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The form in a file."""
+
+    window: WindowLength | None = None  # how far to look back; default 30m, or 10m where `growth` stands alone
+    growth: str | None = None  # the slowest growth that matters: `10MiB/min`, `2/h`; alone it is the simple rule
+    limit: float | str | None = None  # where growth ends: `1GiB`, `1024`; to tell the time that is left
+    horizon: Time | None = None  # growth that takes longer to the limit is no leak; default 14d
+    season: Time | None = None  # length of a cycle that the series follows: `24h`; the window must hold two
+    agree: Count = 3  # how many verdicts in a row make an alert
+
+
+Written = Settings
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings in base units."""
+
+    window_s: float
+    growth: Quantity | None
+    limit: Quantity | None
+    horizon_s: float
+    season_s: float | None
+    agree: int
+    simple: bool  # growth alone is judged, not its shape
+
+
+FAMILIES = (
+    Family("perfmon_leak_verdict", "gauge", "1 for the verdict on the series, 0 for the others.", ("verdict",)),
+    Family("perfmon_leak_slope_bytes_per_second", "gauge", "How fast the series grows.", (), "bytes"),
+    Family("perfmon_leak_slope_lower_bytes_per_second", "gauge", "Lower end of its 95 % interval.", (), "bytes"),
+    Family("perfmon_leak_slope_upper_bytes_per_second", "gauge", "Upper end of its 95 % interval.", (), "bytes"),
+    Family("perfmon_leak_slope_per_second", "gauge", "How fast a series grows that is not in bytes."),
+    Family("perfmon_leak_slope_lower_per_second", "gauge", "Lower end of its 95 % interval."),
+    Family("perfmon_leak_slope_upper_per_second", "gauge", "Upper end of its 95 % interval."),
+    Family(
+        "perfmon_leak_seconds_to_limit",
+        "gauge",
+        "Time until the series reaches the limit of its rule at this rate; absent while it is clean.",
+        (),
+        "seconds",
+    ),
+)
+
+
+def parse(raw: Any) -> Config:
+    """The settings as YAML gives them; ValueError with what was expected."""
+    given = {name: value for name, value in raw.items() if value is not None} if isinstance(raw, Mapping) else {}
+    simple = set(given) <= {"growth", "agree"} and "growth" in given
+    season_s = _setting(given, "season", units.parse_duration)
+    window_s = _setting(given, "window", units.parse_duration) or max(
+        _SIMPLE_S if simple else _WINDOW_S, _SEASONS * (season_s or 0.0)
+    )
+    if season_s is not None and window_s < _SEASONS * season_s:
+        raise ValueError(
+            f"expected a window of two seasons at least, {format_duration(_SEASONS * season_s)}, "
+            f"got {format_duration(window_s)}"
+        )
+    return Config(
+        window_s=window_s,
+        growth=_setting(given, "growth", _growth),
+        limit=_setting(given, "limit", _limit),
+        horizon_s=_setting(given, "horizon", units.parse_duration) or _HORIZON_S,
+        season_s=season_s,
+        agree=given.get("agree", 3),
+        simple=simple,
+    )
+
+
+def problem(config: Config, series_type: Literal["gauge", "counter", "flag"], unit: Unit = "") -> str | None:
+    """Why the settings make no sense for such a series, in words; None when they do."""
+    if series_type != "gauge":
+        return "a counter only grows and a flag never does, expected a gauge"
+    for name, quantity in (("growth", config.growth), ("limit", config.limit)):
+        if quantity is not None and quantity.unit not in ("", unit):
+            return f"the series is in {unit or 'bare numbers'}, and {name} is in {quantity.unit}"
+    return None
+
+
+def span_s(config: Config) -> float:
+    """The window."""
+    return config.window_s
+
+
+def every_s(config: Config) -> float:
+    """How often it is judged: a point more among a thousand changes nothing."""
+    return min(max(config.window_s / _VERDICTS, _FASTEST_S), _SLOWEST_S)
+
+
+def for_s(config: Config) -> float:
+    """As long as it takes until so many verdicts agree."""
+    return (config.agree - 1) * every_s(config)
+
+
+def evaluate(window: Window, config: Config) -> Verdict:
+    """Critical for a leak, or for more growth than the simple rule allows; waiting until there is enough to judge."""
+    covered_s = window.times[-1] - window.times[0] if len(window) else 0.0
+    if covered_s < _COVERED * config.window_s:
+        seen = f"{format_duration(covered_s, brief=True)} of {window.metric} so far"
+        why = f"{seen}, expected half the window of {_duration(config.window_s)} at least"
+        facts = {} if config.simple else _stateset("insufficient_data")
+        return Verdict(level="waiting", why=why, n=len(window), facts=facts)
+    return _simple(window, config) if config.simple else _shaped(window, config)
+
+
+_WINDOW_S = 1800.0
+_SIMPLE_S = 600.0
+_HORIZON_S = 14 * 86_400.0
+_SEASONS = 2
+_COVERED = 0.5  # of the window must have been seen
+_VERDICTS = 30  # a window
+_FASTEST_S = 1.0
+_SLOWEST_S = 600.0
+
+# ---------------------------------------------------------------- settings
+
+
+def _setting(given: Mapping[str, Any], name: str, read: Any) -> Any:
+    if name not in given:
+        return None
+    try:
+        return read(given[name])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _growth(raw: object) -> Quantity:
+    """How much a second; "10MiB" alone has no time in it."""
+    units.parse_rate(raw)
+    quantity = units.parse_quantity(raw)
+    if not quantity.per_s or not quantity.value > 0:
+        raise ValueError(f"expected a rate above 0 such as 10MiB/min or 2/h, got {quoted(raw)}")
+    return quantity
+
+
+def _limit(raw: object) -> Quantity:
+    quantity = units.parse_quantity(raw)
+    if quantity.per_s or not quantity.value > 0:
+        raise ValueError(f"expected a limit above 0 such as 1GiB or 1024, got {quoted(raw)}")
+    return quantity
+
+
+# ---------------------------------------------------------------- the two ways to judge
+
+
+def _simple(window: Window, config: Config) -> Verdict:
+    """More than so much, for whatever reason; a slope that may as well be none does not count."""
+    assert config.growth is not None, "the simple rule is growth alone"
+    limit = config.growth.value
+    grown = leak.growth(window.times, window.values)
+    if grown is None:
+        return Verdict(
+            level="waiting", why=f"{len(window)} points of {window.metric}, {leak.LEAST_FOR_GROWTH} are needed"
+        )
+    broken = grown.slope > limit and grown.low > 0
+    expected = f"expected at most {_rate(limit, window.unit)}"
+    return Verdict(
+        level="critical" if broken else "ok",
+        why=f"{_slope(grown, window)}, {expected}",
+        value=grown.slope,
+        limit=limit,
+        n=grown.n,
+        low=grown.low,
+        high=grown.high,
+        facts=_slopes(grown, window.unit),
+    )
+
+
+def _shaped(window: Window, config: Config) -> Verdict:
+    judged = leak.judge(
+        window.times,
+        window.values,
+        lows=window.lows,
+        restarts=window.restarts,
+        season_s=config.season_s or (_DAY_S if config.window_s >= _SEASONS * _DAY_S else None),
+        limit=None if config.limit is None else config.limit.value,
+        horizon_s=config.horizon_s,
+    )
+    facts = _stateset(judged.verdict)
+    if judged.growth is None:
+        return Verdict(level="waiting", why=f"{window.metric}: {judged.failed['data']}", n=judged.n, facts=facts)
+    grown, least = judged.growth, 0.0 if config.growth is None else config.growth.value
+    left_s = None if judged.verdict == "clean" else judged.seconds_to_limit
+    return Verdict(
+        level="critical" if judged.verdict == "leak" and grown.slope > least else "ok",
+        why=_sentence(judged, grown, window, config),
+        value=grown.slope,
+        limit=least,
+        n=judged.n,
+        low=grown.low,
+        high=grown.high,
+        facts=facts | _slopes(grown, window.unit) | ({} if left_s is None else {_LEFT: left_s}),
+    )
+
+
+_DAY_S = 86_400.0
+_LEFT = "perfmon_leak_seconds_to_limit"
+
+# ---------------------------------------------------------------- the words
+
+
+def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config) -> str:
+    """`leak: grows 1.2 MiB/min (95 % interval 1.1 to 1.3) over 42m, n 252, p < 0.001; at this rate ... in 9h`."""
+    parts = [f"{judged.verdict}: {_slope(grown, window)}, {_chance(grown.p)}"]
+    if config.growth is not None and judged.verdict == "leak" and grown.slope <= config.growth.value:
+        parts.append(f"less than the {_rate(config.growth.value, window.unit)} that would matter")
+    if config.limit is not None and judged.seconds_to_limit is not None and judged.verdict != "clean":
+        limit = format_quantity(config.limit.value, window.unit)
+        left = format_duration(judged.seconds_to_limit, brief=True)
+        parts.append(f"at this rate the limit of {limit} is reached in {left}")
+    parts += [f"{why} ({name.replace('_', ' ')})" for name, why in judged.failed.items()]
+    return "; ".join(parts)
+
+
+def _slope(grown: Growth, window: Window) -> str:
+    """`grows 1.2 MiB/min (95 % interval 1.1 to 1.3) over 42m, n 252`."""
+    per_s, per = _pace(grown.slope, window.unit)
+    shown = format_quantity(abs(grown.slope) * per_s, window.unit, brief=True)
+    amount, _, unit = shown.partition(" ")
+    scale = abs(grown.slope) * per_s / float(amount) if unit and float(amount) else 1.0
+    low, high = sorted(bound * per_s / scale * math.copysign(1, grown.slope) for bound in (grown.low, grown.high))
+    over = format_duration(grown.span_s, brief=True)
+    verb = "grows" if grown.slope >= 0 else "falls"
+    return f"{verb} {shown}/{per} (95 % interval {_short(low)} to {_short(high)}) over {over}, n {grown.n}"
+
+
+def _pace(slope: float, unit: Unit) -> tuple[float, str]:
+    """Seconds and name of the time over which the growth is a number that one can read."""
+    least = 1024.0 if unit == "bytes" else 1.0
+    paces = ((60.0, "min"), (3600.0, "h"), (_DAY_S, "d"))
+    return next((pace for pace in paces if abs(slope) * pace[0] >= least), paces[0] if slope == 0 else paces[-1])
+
+
+def _rate(per_s: float, unit: Unit) -> str:
+    seconds, name = _pace(per_s, unit)
+    return f"{format_quantity(per_s * seconds, unit, brief=True)}/{name}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.2g}"
+
+
+# Spans are the same at each evaluation, and writing them exactly is slow.
+_duration = lru_cache(maxsize=256)(format_duration)
+
+# ---------------------------------------------------------------- the gauges
+
+
+def _stateset(verdict: str) -> dict[str, float]:
+    return {fact_key("perfmon_leak_verdict", verdict=name): float(name == verdict) for name in VERDICTS}
+
+
+def _slopes(grown: Growth, unit: Unit) -> dict[str, float]:
+    per = "_bytes" if unit == "bytes" else ""
+    bounds = {"": grown.slope, "_lower": grown.low, "_upper": grown.high}
+    return {f"perfmon_leak_slope{bound}{per}_per_second": value for bound, value in bounds.items()}

@@ -1,0 +1,194 @@
+"""The condition `leak`: what it says of a window, in words and in numbers."""
+
+import math
+import random
+
+import pytest
+
+from perfmon.conditions import leak
+from perfmon.leak import VERDICTS
+from perfmon.model import Window
+
+NOW = 100_000.0
+MIB = 2.0**20
+
+
+def window(values, *, every=10.0, unit="bytes", metric="memory", **more):
+    times = [NOW - every * (len(values) - 1 - i) for i in range(len(values))]
+    return Window(
+        metric=metric, type="gauge", unit=unit, times=times, values=values, now=NOW, span_s=0.0, since=0.0,
+        last_at=NOW, interval_s=every, **more,
+    )  # fmt: skip
+
+
+def memory(per_min, *, n=252, every=10.0, noise=0.3, start=100.0):
+    """MiB that grow by so many a minute, with noise."""
+    chance = random.Random(7)
+    return [(start + per_min * i * every / 60 + chance.gauss(0, noise)) * MIB for i in range(n)]
+
+
+def judge(raw, seen):
+    return leak.evaluate(seen, leak.parse(raw))
+
+
+def verdict_of(found):
+    named = {name for name in VERDICTS if found.facts.get(f'perfmon_leak_verdict{{verdict="{name}"}}')}
+    assert len(named) == 1
+    return named.pop()
+
+
+# ---------------------------------------------------------------- what it says
+
+
+def test_a_leak_says_how_fast_how_sure_and_how_long_it_will_take():
+    found = judge({"window": "42m", "limit": "1GiB"}, window(memory(1.2)))
+
+    assert "critical" == found.level
+    assert (
+        "leak: grows 1.2 MiB/min (95 % interval 1.19 to 1.21) over 41m50s, n 252, p < 0.001; "
+        "at this rate the limit of 1 GiB is reached in 12h7m"
+    ) == found.why
+    assert found.low < found.value < found.high
+    assert (252, 0.0) == (found.n, found.limit)
+
+
+def test_a_leak_is_exported_with_its_bounds_and_the_time_left():
+    found = judge({"window": "42m", "limit": "1GiB"}, window(memory(1.2)))
+
+    assert "leak" == verdict_of(found)
+    assert found.value == found.facts["perfmon_leak_slope_bytes_per_second"]
+    assert found.low == found.facts["perfmon_leak_slope_lower_bytes_per_second"]
+    assert found.high == found.facts["perfmon_leak_slope_upper_bytes_per_second"]
+    assert (1024 - 150) / 1.2 * 60 == pytest.approx(found.facts["perfmon_leak_seconds_to_limit"], rel=0.05)
+    assert set(found.facts) - {family.name for family in leak.FAMILIES} == {
+        f'perfmon_leak_verdict{{verdict="{name}"}}' for name in VERDICTS
+    }
+
+
+def test_what_only_fills_says_why_it_is_no_leak():
+    values = [value + 50 * MIB * (1 - math.exp(-i / 80)) for i, value in enumerate(memory(0))]
+    found = judge({"window": "42m"}, window(values))
+
+    assert ("ok", "growing") == (found.level, verdict_of(found))
+    assert found.why.startswith("growing: grows ")
+    assert "it slows down" in found.why
+    assert found.why.endswith(")")
+
+
+def test_what_stands_still_is_clean_and_has_no_time_left():
+    found = judge({"window": "42m", "limit": "1GiB"}, window(memory(0)))
+
+    assert ("ok", "clean") == (found.level, verdict_of(found))
+    assert "perfmon_leak_seconds_to_limit" not in found.facts
+    assert "is reached" not in found.why
+
+
+def test_descriptors_are_counted_by_the_hour():
+    values = [float(40 + i // 12) for i in range(252)]
+    found = judge({"window": "42m", "limit": 1024}, window(values, unit="", metric="perfmon_process_open_fds"))
+
+    assert "critical" == found.level
+    assert found.low < 30 / 3600 < found.high
+    assert (
+        "leak: grows 30.6/h (95 % interval 28.7 to 32.6) over 41m50s, n 252, p < 0.001; "
+        "at this rate the limit of 1024 is reached in 1d7h"
+    ) == found.why
+    assert "perfmon_leak_slope_per_second" in found.facts
+    assert "perfmon_leak_slope_bytes_per_second" not in found.facts
+
+
+def test_a_fall_is_told_as_a_fall():
+    assert judge({"window": "42m"}, window(memory(-1.2, start=1000.0))).why.startswith(
+        "clean: falls 1.2 MiB/min (95 % interval "
+    )
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_growth_below_the_least_that_matters_is_not_broken():
+    found = judge({"window": "42m", "growth": "2MiB/min"}, window(memory(1.2)))
+
+    assert ("ok", "leak", 2 * MIB / 60) == (found.level, verdict_of(found), found.limit)
+    assert "less than the 2 MiB/min that would matter" in found.why
+
+
+def test_a_limit_beyond_the_horizon_makes_it_clean():
+    found = judge({"window": "42m", "limit": "1TiB", "horizon": "1d"}, window(memory(1.2)))
+
+    assert ("ok", "clean") == (found.level, verdict_of(found))
+    assert "(horizon)" in found.why
+
+
+@pytest.mark.parametrize(("per_min", "level"), [(12, "critical"), (9, "ok"), (-30, "ok")])
+def test_growth_alone_is_the_simple_rule(per_min, level):
+    found = judge({"growth": "10MiB/min"}, window(memory(per_min, n=40, start=1000.0)))
+
+    assert (level, 10 * MIB / 60) == (found.level, found.limit)
+    assert found.why.endswith("over 6m30s, n 40, expected at most 10 MiB/min")
+
+
+def test_the_simple_rule_does_not_ask_for_the_shape():
+    steps = [value + 100 * MIB * (i > 30) + 100 * MIB * (i > 45) for i, value in enumerate(memory(0, n=60))]
+
+    assert "critical" == judge({"growth": "10MiB/min"}, window(steps)).level
+
+
+def test_a_window_that_is_not_half_full_is_awaited():
+    found = judge({"window": "2h"}, window(memory(1.2)))
+
+    assert ("waiting", "insufficient_data") == (found.level, verdict_of(found))
+    assert "41m50s of memory so far, expected half the window of 2h at least" == found.why.replace("42m", "41m50s")
+
+
+def test_no_point_at_all_is_awaited():
+    assert "waiting" == judge({}, window([])).level
+
+
+def test_few_points_are_awaited_however_long_the_window():
+    found = judge({"window": "1h"}, window(memory(1.2, n=50, every=60.0), every=60.0))
+
+    assert ("waiting", "memory: 50 points, 96 are needed") == (found.level, found.why)
+
+
+def test_restarts_and_lows_of_the_window_are_used():
+    values = [value + (i % 84) * 0.2 * MIB for i, value in enumerate(memory(0))]
+    lows = [value - MIB for value in values]
+    restarts = [NOW - 10.0 * (251 - i) for i in (84, 168)]
+
+    assert "leak" == verdict_of(judge({"window": "42m"}, window(values, lows=lows, restarts=restarts)))
+
+
+def test_two_days_are_held_against_a_cycle_of_a_day():
+    """A window of two days or more takes the daily cycle out without being told of it."""
+    n = 900
+    daily = [
+        (100 + 10 * i / n + 8 * math.sin(4 * math.pi * i / n) + random.Random(i).gauss(0, 0.5)) * MIB for i in range(n)
+    ]
+    found = judge({"window": "2d"}, window(daily, every=192.5))
+
+    assert "leak" == verdict_of(found)
+
+
+def test_it_is_judged_thirty_times_a_window_within_reason():
+    every = {text: leak.every_s(leak.parse({"window": text})) for text in ("10s", "30m", "14d")}
+
+    assert {"10s": 1.0, "30m": 60.0, "14d": 600.0} == every
+
+
+def test_agreement_is_a_time_for_so_many_verdicts():
+    assert 120.0 == leak.for_s(leak.parse({}))
+    assert 0.0 == leak.for_s(leak.parse({"agree": 1}))
+
+
+@pytest.mark.parametrize(
+    ("raw", "window_s"),
+    [
+        ({}, 1800),
+        ({"growth": "1MiB/min"}, 600),
+        ({"growth": "1MiB/min", "window": "1h"}, 3600),
+        ({"season": "24h"}, 172_800),
+    ],
+)
+def test_the_window_fits_what_is_asked(raw, window_s):
+    assert window_s == leak.span_s(leak.parse(raw))

@@ -1,0 +1,117 @@
+"""Rules whose condition takes its time: judged by the sweep, on the long past, a few at a time."""
+
+import pytest
+from test_rule import SHOP, World, down
+
+from perfmon import kinds
+from perfmon.model import Rule
+
+LEAK = kinds.load("conditions", "leak")
+CONFIG = LEAK.parse({"window": "20m", "agree": 3})  # judged each 40 seconds
+RULE = Rule(name="Leak", kind="leak", config=CONFIG, metric="duration", for_s=LEAK.for_s(CONFIG))
+
+
+def filled(*rules, keys=("a",), rise=0.01, count=120):
+    """A world whose series have twenty minutes behind them."""
+    world = World(*rules)
+    for key in keys:
+        world.add(key)
+        world.points[key] = [(world.now + 10.0 * number, 1.0 + rise * number) for number in range(count)]
+    world.clock.advance(10.0 * (count - 1))
+    return world
+
+
+def swept(world, seconds):
+    told = []
+    for _ in range(seconds):
+        world.clock.advance(1.0)
+        told += world.rules.sweep(world.now)
+    return told
+
+
+def test_points_do_not_wake_it_and_the_sweep_does_in_its_own_time():
+    world = filled(RULE)
+    world.point("a", 2.2)
+
+    assert 0 == world.rules.evaluations["Leak"]
+    swept(world, 1)
+    assert 1 == world.rules.evaluations["Leak"]
+    swept(world, 40)
+    assert 2 == world.rules.evaluations["Leak"]
+    swept(world, 400)
+    assert 12 == world.rules.evaluations["Leak"]
+
+
+def test_three_verdicts_that_agree_make_an_alert():
+    world = filled(RULE)
+
+    swept(world, 1)
+    assert {("a", "critical"): "pending"} == world.states()
+    fired = swept(world, 120)
+    assert ["firing"] == [alert.state for alert in fired]
+    assert 80.0 <= fired[0].fired_at - fired[0].active_at <= 120.0
+    assert world.rules.alerts()[0].verdict.why.startswith("leak: grows ")
+
+
+def test_beside_it_other_rules_are_judged_at_each_point():
+    world = filled(RULE, down())
+
+    assert ["firing"] == [alert.state for alert in world.point("a", 1.0)]
+    assert {"Leak": 0, "Down": 1} == {name: world.rules.evaluations[name] for name in ("Leak", "Down")}
+
+
+def test_five_at_most_are_judged_in_one_sweep():
+    world = filled(RULE, keys=[f"series {number}" for number in range(12)])
+    done = []
+    for _ in range(3):
+        swept(world, 1)
+        done.append(world.rules.evaluations["Leak"])
+
+    assert [5, 10, 12] == done
+
+
+def test_series_that_begin_together_are_not_judged_together():
+    world = World(RULE)
+    for number in range(40):
+        world.add(f"series {number}")
+    counts = []
+    for _ in range(40):
+        before = world.rules.evaluations["Leak"]
+        swept(world, 1)
+        counts.append(world.rules.evaluations["Leak"] - before)
+
+    assert 40 == sum(counts)
+    assert max(counts) <= 5
+    assert sum(count > 0 for count in counts) >= 15
+
+
+def test_what_the_verdict_says_in_numbers_is_shown_with_the_labels_of_the_series_and_the_rule():
+    world = filled(RULE)
+    swept(world, 1)
+    labels, facts = world.shown["/rule/Leak/a"]
+
+    assert SHOP | {"rule": "Leak", "metric": "duration"} == labels
+    assert 1.0 == facts['perfmon_leak_verdict{verdict="leak"}']
+
+
+@pytest.mark.parametrize(
+    "ends", [lambda world: world.rules.remove("a", world.now), lambda world: world.rules.replace([], world.now)]
+)
+def test_with_the_series_or_the_rule_its_numbers_go(ends):
+    world = filled(RULE)
+    swept(world, 1)
+    ends(world)
+
+    assert {} == world.shown
+    assert [] == swept(world, 60)
+    assert 1 == world.rules.evaluations["Leak"]
+
+
+def test_an_alert_goes_on_over_a_reload_with_another_window():
+    world = filled(RULE)
+    swept(world, 130)
+    wider = LEAK.parse({"window": "19m", "agree": 3})
+    world.rules.replace([Rule(name="Leak", kind="leak", config=wider, metric="duration")], world.now)
+
+    assert {("a", "critical"): "firing"} == world.states()
+    assert {} == world.shown
