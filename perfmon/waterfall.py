@@ -29,12 +29,13 @@ def explain(console: Console, measurement: Measurement, wall: float) -> None:
     """The verdict, the phases one below the other, and what was seen; `wall` is the Unix time now."""
     console.print(_verdict(measurement))
     if measurement.failure is not None:
-        console.print(Padding(Text(printable(measurement.failure.message), style="red"), _INDENT, expand=False))
+        _say(console, Text("  "), Text(printable(measurement.failure.message), style="red"))
     console.print()
     if measurement.phases:
         console.print(Padding(_waterfall(measurement), _INDENT, expand=False))
         console.print()
-    console.print(Padding(_table(_seen(measurement, wall)), _INDENT, expand=False))
+    for name, value in _seen(measurement, wall):
+        _say(console, Text(f"  {name:<10} ", style="dim"), Text(printable(value)))
 
 
 def tell_all(console: Console, measurement: Measurement, explained: Explanation) -> None:
@@ -44,12 +45,18 @@ def tell_all(console: Console, measurement: Measurement, explained: Explanation)
         console.print()
         console.print(Text(title, style="bold"))
         for text in lines:
-            shown = Text(text.rstrip(), style=_STYLES.get(text[:4], ""))
-            for piece in shown.wrap(console, max(20, console.width - 2), overflow="fold"):
-                piece.rstrip()  # what is piped on is not filled up to the width
-                console.print(Text("  ").append_text(piece))
+            _say(console, Text("  "), Text(text, style=_STYLES.get(text[:4], "")))
 
 
+def _say(console: Console, before: Text, text: Text) -> None:
+    """Print a text behind another one, folded below itself, and not filled up to the width: it may be piped on."""
+    for piece in text.wrap(console, max(_NARROWEST, console.width - len(before)), overflow="fold"):
+        piece.rstrip()
+        console.print(before.copy().append_text(piece) if piece.plain else "")
+        before = Text(" " * len(before))
+
+
+_NARROWEST = 20
 _STYLES = {"FAIL": "red"}
 
 
@@ -111,15 +118,6 @@ def _waterfall(measurement: Measurement) -> Table:
         table.add_row(Text(phase, style="red" if phase == failed else ""), bar, _duration(seconds))
         begin += seconds
     table.add_row(Text("total", style="dim"), "", Text(_duration(total), style="bold"))
-    return table
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=10, style="dim")
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, Text(printable(value)))
     return table
 
 

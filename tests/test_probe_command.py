@@ -175,6 +175,16 @@ async def test_explain_shows_all_of_it_within_80_columns(config_file):
     assert "  < HTTP/1.1 302 Whatever" in out
     assert "  probe_http_redirects 1.0" in out
     assert max(map(len, out.splitlines())) <= 80
+    assert [] == [line for line in out.splitlines() if line != line.rstrip()]
+
+
+async def test_long_words_are_folded_below_themselves():
+    async with serve(http(answer(b"x" * 150 + b"\nend", status=503))) as port:
+        _, out, _ = await perfmon_probe(f"http://127.0.0.1:{port}/")
+
+    lines = out.splitlines()
+    first = lines.index("  answer     " + "x" * 67)
+    assert [" " * 13 + "x" * 67, " " * 13 + "x" * 16, " " * 13 + "end"] == lines[first + 1 : first + 4]
 
 
 async def test_explain_as_json_is_the_whole_explanation():

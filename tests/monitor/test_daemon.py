@@ -1,10 +1,12 @@
 """The whole daemon as a process, against a real service: start, reload, fail, restart, end."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from daemon import eventually, free_port, get, perfmon, service
@@ -327,6 +329,37 @@ def test_wrong_usage_ends_with_a_sentence(arguments, tmp_path):
 )
 def test_the_page_is_where_a_browser_finds_it(listen, page):
     assert page == page_url(listen)
+
+
+def test_what_failed_is_known_after_a_restart_and_a_check_is_run_on_request(shop, file, tmp_path):
+    shop.status = 503
+    file.write_text(config(shop))
+    key = quote(f"shop/{shop.url}/a", safe="")
+
+    def target(daemon):
+        return json.loads(get(f"{daemon.url}/api/v1/target?key={key}")[1])
+
+    with perfmon(tmp_path, f"--config.file={file}") as daemon:
+        eventually(lambda: target(daemon)["probe"]["failing"]["runs"] > 1, "it fails twice")
+        assert "ShopDown" in [alert["rule"] for alert in target(daemon)["alerts"]]
+        status, body = get(f"{daemon.url}/api/v1/target/run?key={key}", method="POST")
+        explained = json.loads(body)
+        refused, _ = get(
+            f"{daemon.url}/api/v1/target/run?key={key}", method="POST", headers={"Origin": "http://evil.example"}
+        )
+        first = target(daemon)["probe"]["failure_spells"][0]["first_at"]
+        daemon.stop()
+        shop.status = 200
+        daemon.start()
+        eventually(lambda: target(daemon)["probe"]["state"] == "up", "it is up again")
+        [spell] = target(daemon)["probe"]["failure_spells"]
+        daemon.stop()
+
+    assert (200, False, "status", 403) == (status, explained["success"], explained["failure"]["reason"], refused)
+    assert {"timed", "exchange", "demand"} == {step["step"] for step in explained["steps"]}
+    assert ("status", {"status": "503", "body": "ok"}) == (spell["reason"], spell["evidence"])
+    assert abs(first - spell["first_at"]) < 1
+    assert spell["runs"] > 1
 
 
 def said(daemon):

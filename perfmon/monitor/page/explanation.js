@@ -10,7 +10,7 @@ export function explanationOf(explained, now) {
   const only = (kind) => explained.steps.filter((step) => step.step === kind);
   return h("div", { class: "explanation" },
     verdict(explained, now),
-    ...part("Where the time went", waterfall(only("timed"))),
+    ...part("Where the time went", waterfall(explained.steps)),
     ...part("What was expected", demands(only("demand"))),
     ...part("Names", lookUps(only("look_up"))),
     ...part("What went over the wire", [...exchanges(only("exchange")), ...dialogue(only("said"))]),
@@ -38,14 +38,17 @@ function verdict(explained, now) {
   );
 }
 
-function waterfall(spans) {
+// A hop's phases stand before its exchange; the next hop's stand a little apart.
+function waterfall(steps) {
+  const spans = steps.filter((step) => step.step === "timed");
   if (!spans.length) return [];
+  const begins = new Set(steps.flatMap((step, i) => (step.step === "exchange" ? steps.slice(i + 1).filter((one) => one.step === "timed").slice(0, 1) : [])));
   const end = Math.max(...spans.map((one) => one.begin_s + one.seconds)) || 1;
   return [h("ul", { class: "waterfall" }, ...spans.map((one) => {
     const bar = h("span", { class: `${one.phase} bar-of-time` });
     bar.style.marginLeft = `${(100 * one.begin_s) / end}%`;
     bar.style.width = `${(100 * one.seconds) / end}%`;
-    return h("li", {}, h("span", { class: "phase" }, one.phase), h("span", { class: "track", "aria-hidden": "true" }, bar), h("span", { class: "took" }, latency(one.seconds)));
+    return h("li", begins.has(one) ? { class: "next" } : {}, h("span", { class: "phase" }, one.phase), h("span", { class: "track", "aria-hidden": "true" }, bar), h("span", { class: "took" }, latency(one.seconds)));
   }))];
 }
 
@@ -73,7 +76,7 @@ function exchanges(all) {
       h("summary", {}, h("span", { class: "subject" }, what), h("span", { class: one.error ? "what" : "note" }, status || "connected")),
       ...(one.url ? [h("p", { class: "note" }, `at ${one.address}`)] : []),
       ...[["sent", one.sent], ["received", one.received]].filter(([, lines]) => lines.length).map(([title, lines]) => h("div", { class: "head-lines" }, h("h4", {}, title), h("pre", { tabindex: "0" }, lines.join("\n")))),
-      ...(one.error ? [h("p", { class: "what" }, one.error)] : []),
+      ...(one.error && one.error !== status ? [h("p", { class: "what" }, one.error)] : []),
     );
     fold.open = i === all.length - 1;
     return fold;
