@@ -13,7 +13,7 @@ import yaml
 
 from perfmon.clock import iso
 from perfmon.model import Failure, Measurement, Module
-from perfmon.secret import masked
+from perfmon.secret import hidden, masked, without
 from perfmon.steps import Certificate, Demand, Exchange, LookUp, Said, Step, Timed
 from perfmon.units import format_duration, printable
 
@@ -66,7 +66,8 @@ def explain(
         failure=measurement.failure,
         steps=measurement.steps,
         log=measurement.lines,
-        metrics=[line for line in metrics if line and not line.startswith("#")],
+        # A label of a metric may hold what the target said.
+        metrics=without(hidden(module.config), tuple(line for line in metrics if line and not line.startswith("#"))),
         config=settings(module),
     )
 

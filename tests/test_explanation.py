@@ -314,6 +314,16 @@ def test_an_explanation_is_json(network):
     )
 
 
+def test_a_label_that_holds_what_the_target_said_shows_no_secret():
+    run = measure.Measurement(
+        target=Target(probe="a", address="x"), module="shop", at=0.0, duration_s=0.0, phases={}, facts={}
+    )
+    line = 'probe_expect_info{said="hello sesame-open"} 1'
+    explained = explain(run, module(bearer_token="sesame-open"), at=1.0, timeout_s=2.0, metrics=[line])
+
+    assert ('probe_expect_info{said="hello <secret>"} 1',) == explained.metrics
+
+
 def test_a_module_is_shown_with_what_is_its_own_and_no_secret():
     assert "prober: http\ntimeout: 2s" == settings(module())
     assert (
