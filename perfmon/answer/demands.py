@@ -177,7 +177,8 @@ async def judge(prepared: Prepared, response: Response, trace: Trace, *, tls: bo
     if found is None:
         return None
     reason, phase, message = found
-    return Failure(reason=reason, phase=phase, message=message, evidence=_evidence(response, trace, reason))
+    evidence = _evidence(prepared, response, trace, reason)
+    return Failure(reason=reason, phase=phase, message=message, evidence=evidence)
 
 
 _Found = tuple[Reason, Phase, str] | None
@@ -264,8 +265,19 @@ def _body_cut(prepared: Prepared, response: Response) -> _Found:
     return "too_large", "transfer", f"body is longer than the {kept} that demands on it are held against"
 
 
-def _evidence(response: Response, trace: Trace, reason: Reason) -> dict[str, str]:
+def _evidence(prepared: Prepared, response: Response, trace: Trace, reason: Reason) -> dict[str, str]:
     evidence = {"status": str(response.status), "body": response.body[:FIRST_BYTES].decode("utf-8", "replace")}
     if reason == "tls_expired":
-        evidence["not_after"] = iso(trace.facts[_EXPIRY])
+        return (
+            evidence | _certificate(response) | {"not_after": iso(trace.facts[_EXPIRY])}
+        )  # of the chain's first to end
+    if reason == "header":
+        return evidence | headers.demanded(prepared.header_rules, response.headers)
     return evidence
+
+
+def _certificate(response: Response) -> dict[str, str]:
+    from perfmon.network.certificates import read_chain  # noqa: PLC0415 - heavy, and loaded by the handshake
+
+    chain = read_chain(response.certificates, "")
+    return {} if chain is None else chain.leaf.evidence()

@@ -8,7 +8,7 @@ from perfmon.patterns import Pattern, compile_pattern, problem
 from perfmon.secret import quoted_or_masked
 from perfmon.units import quoted
 
-__all__ = ["HeaderRule", "HeaderRules", "check", "prepare", "unequal", "unmet"]
+__all__ = ["HeaderRule", "HeaderRules", "check", "demanded", "prepare", "unequal", "unmet"]
 
 Headers = Sequence[tuple[str, str]]  # names in lower case
 
@@ -72,6 +72,16 @@ def unequal(rules: HeaderRules, headers: Headers) -> str:
         if wanted not in values:
             return f"header {name} is {quoted(values[0])}, expected {quoted_or_masked(wanted)}"
     return ""
+
+
+def demanded(rules: HeaderRules, headers: Headers) -> dict[str, str]:
+    """The headers that the rules are about, as they came; those that did not come are left out."""
+    names = dict.fromkeys([*(rule.header for rule, _, _ in rules.patterns), *(name for name, _ in rules.equal)])
+    came = {name: ", ".join(_values(name, headers))[:_SHOWN] for name in names}
+    return {f"header {name}": value for name, value in came.items() if value}
+
+
+_SHOWN = 200
 
 
 def _values(name: str, headers: Headers) -> list[str]:

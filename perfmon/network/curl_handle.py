@@ -6,12 +6,13 @@ import zlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import msgspec
 import pycurl
 
 from perfmon.model import Failure, Phase
 from perfmon.network import blame
 from perfmon.network.curl_log import teller
-from perfmon.network.exchange import Request, Response
+from perfmon.network.exchange import FIRST_BYTES, Request, Response
 from perfmon.network.tls import TlsConfig, trust_file
 from perfmon.network.unpack import Unpacker
 
@@ -135,7 +136,7 @@ class Handle:
         self._head.clear()
         return Response(
             phases=phases,
-            error=self._blame(code, message, phases, last) if code else None,
+            error=_with_answer(self._blame(code, message, phases, last), status, body) if code else None,
             status=status,
             http_version=_HTTP_VERSIONS.get(info(pycurl.INFO_HTTP_VERSION), 0.0) if status else 0.0,
             content_length=content_length,
@@ -350,6 +351,14 @@ class Handle:
                 body_limit_bytes=self._request.body_limit_bytes,
             )
         )
+
+
+def _with_answer(error: Failure, status: int, body: bytes) -> Failure:
+    """The failure with what came before it."""
+    if not status:
+        return error
+    evidence = {"status": str(status)} | ({"body": body[:FIRST_BYTES].decode("utf-8", "replace")} if body else {})
+    return msgspec.structs.replace(error, evidence=evidence)
 
 
 def _is_whole(head: bytearray) -> bool:

@@ -1,5 +1,6 @@
 """Carry an HTTP request through its redirects: each hop resolved anew, phases summed, cookies kept, secrets not."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
@@ -101,7 +102,7 @@ async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg], cook
         if not errand.follow:
             return msgspec.structs.replace(arrival, redirects=redirects)
         if redirects > MOST_REDIRECTS:
-            return msgspec.structs.replace(arrival, redirects=redirects, failure=_TOO_MANY)
+            return msgspec.structs.replace(arrival, redirects=redirects, failure=_too_many(response))
         try:
             leg = _next_leg(leg, errand, response)
         except ValueError as error:
@@ -111,7 +112,19 @@ async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg], cook
         trace.note("redirected", status=response.status, to=leg.url)
 
 
-_TOO_MANY = Failure(reason="status", phase="processing", message=f"still redirected after {MOST_REDIRECTS} redirects")
+def _too_many(response: Response) -> Failure:
+    message = f"still redirected after {MOST_REDIRECTS} redirects"
+    evidence = {"status": str(response.status), "location": _shown(response.location)}
+    return Failure(reason="status", phase="processing", message=message, evidence=evidence)
+
+
+def _shown(location: str) -> str:
+    """Without user and password, and its beginning alone: it may hold a megabyte."""
+    return _USER.sub("//", location[:_LOCATION_SHOWN])
+
+
+_LOCATION_SHOWN = 500
+_USER = re.compile(r"//[^/\s]*@")
 
 
 def _broken(response: Response) -> bool:
