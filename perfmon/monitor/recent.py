@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from perfmon.model import PHASES, Measurement, Phase, Reason
+from perfmon.model import PHASES, Failure, Measurement, Phase, Reason
 
 __all__ = ["RUNS", "SPELLS", "Recent", "Run", "Spell", "shifted"]
 
@@ -74,7 +74,7 @@ class Recent:
         if measurement.failure is None:
             self.failed_in_a_row, self.failing_since = 0, None
         else:
-            self._note_failure(measurement)
+            self._note_failure(measurement, measurement.failure)
 
     def runs(self) -> list[Run]:
         """The newest runs, oldest first."""
@@ -90,37 +90,38 @@ class Recent:
         for spell in reversed(list(spells)[:SPELLS]):
             self._spells.append(spell)
 
-    def _note_failure(self, measurement: Measurement) -> None:
-        failure = measurement.failure
-        assert failure is not None, "asked before"
+    def _note_failure(self, measurement: Measurement, failure: Failure) -> None:
         self.failed_in_a_row += 1
         if self.failing_since is None:
             self.failing_since = measurement.at
-        before = self._spells[-1] if self._spells and self.failed_in_a_row > 1 else None
-        goes_on = before is not None and (before.reason, before.phase) == (failure.reason, failure.phase)
-        if before is not None and goes_on:
+        spell = _spell(measurement, failure)
+        former = self._spells[-1] if self._spells and self.failed_in_a_row > 1 else None
+        if former is not None and (former.reason, former.phase) == (spell.reason, spell.phase):
             self._spells.pop()
-        self._spells.append(
-            Spell(
-                first_at=before.first_at if before is not None and goes_on else measurement.at,
-                last_at=measurement.at,
-                runs=before.runs + 1 if before is not None and goes_on else 1,
-                reason=failure.reason,
-                phase=failure.phase,
-                message=failure.message[:_MESSAGE],
-                evidence={
-                    name[:_EVIDENCE]: text[:_EVIDENCE] for name, text in list(failure.evidence.items())[:_MOST_EVIDENCE]
-                },
-                phases=measurement.phases,
-                duration_s=measurement.duration_s,
-                address=measurement.address,
-            )
-        )
+            spell = msgspec.structs.replace(spell, first_at=former.first_at, runs=former.runs + 1)
+        self._spells.append(spell)
 
     def _run(self, row: int) -> Run:
         duration_s, success, *seconds = self._numbers[row * _WIDTH : (row + 1) * _WIDTH]
         phases = {phase: value for phase, value in zip(PHASES, seconds, strict=True) if value >= 0}
         return Run(at=self._times[row], duration_s=duration_s, success=bool(success), phases=phases)
+
+
+def _spell(measurement: Measurement, failure: Failure) -> Spell:
+    """A spell of this failure alone, its texts cut."""
+    evidence = list(failure.evidence.items())[:_MOST_EVIDENCE]
+    return Spell(
+        first_at=measurement.at,
+        last_at=measurement.at,
+        runs=1,
+        reason=failure.reason,
+        phase=failure.phase,
+        message=failure.message[:_MESSAGE],
+        evidence={name[:_EVIDENCE]: text[:_EVIDENCE] for name, text in evidence},
+        phases=measurement.phases,
+        duration_s=measurement.duration_s,
+        address=measurement.address,
+    )
 
 
 def shifted(spell: Spell, clock: Callable[[float], float]) -> Spell:
