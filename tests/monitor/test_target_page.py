@@ -116,6 +116,14 @@ def test_the_chart_is_read_by_pointer_and_by_arrows(visit):
     assert marks
 
 
+def test_settings_have_labels_and_tags(visit):
+    one = probe("shop", "http://shop/", labels={"group": "pay", "region": "eu"}) | {"tags": ["night", "core"]}
+    with served(WatchedView([one])) as address:
+        settings = visit(address, one["key"]).text("#settings")
+
+    assert "labelsgroup=pay  region=eutagsnight  core" in settings
+
+
 def test_failures_unfold_with_what_came(visit):
     one = probe("shop", "http://shop/", failure=("status", "processing", "status 503, expected 2xx"))
     older = one["last_failure"] | {

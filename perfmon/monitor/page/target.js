@@ -172,6 +172,7 @@ function showSettings() {
     ...(probe.hostname ? [["host name", probe.hostname]] : []),
     ["schedule", `every ${every(probe.interval_s)}, given ${every(probe.timeout_s)} at most`],
     ...(labels.length ? [["labels", labels.join("  ")]] : []),
+    ...(probe.tags?.length ? [["tags", probe.tags.join("  ")]] : []),
     ["runs", `${probe.runs.toLocaleString("en")} since perfmon was started, of which ${probe.failures.toLocaleString("en")} failed`],
     ["module", probe.module],
   ];
