@@ -362,3 +362,30 @@ def test_two_readings_are_equal(tmp_path):
     text = "modules: {m: {prober: tcp, tcp: {query_response: [{expect: a, send: b}]}}}"
 
     assert read(tmp_path, text) == read(tmp_path, text)
+
+
+# ---------------------------------------------------------------- what the guide says of it
+
+GUIDE = Path(__file__).parents[2] / "docs" / "blackbox.md"
+
+
+def said_of(row):
+    """What the section of the prober says of a setting: yes, no effect or no."""
+    kind, _, name = row.setting.replace("[]", "").partition(".")
+    section = (
+        GUIDE.read_text()
+        .partition(f"\n### {'All modules' if kind == 'module' else f'`{kind}`'}\n")[2]
+        .partition("\n##")[0]
+    )
+    paragraphs = section.split("\n\n")
+    found = {
+        "honoured": [part for part in paragraphs if part.strip().startswith("Honoured")],
+        "no effect": [part for part in paragraphs if part.strip().startswith("Taken")],
+        "refused": [part for part in paragraphs if part.strip().startswith("| refused")],
+    }
+    return [outcome for outcome, parts in found.items() if any(f"`{name}`" in part for part in parts)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.setting for row in ROWS])
+def test_the_guide_says_what_becomes_of_a_setting(row):
+    assert ["honoured" if row.outcome == "learning" else row.outcome] == said_of(row)
