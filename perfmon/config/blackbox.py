@@ -18,7 +18,7 @@ import msgspec
 
 from perfmon import kinds
 from perfmon.config.convert import WRONG, Reading, key_path, node_at
-from perfmon.config.yaml_places import Entry, Mapping, Node, Scalar, Sequence, is_null
+from perfmon.config.yaml_places import Entry, Mapping, Node, Scalar, Sequence, is_null, plain_scalar
 from perfmon.model import Module
 from perfmon.units import quoted
 
@@ -138,7 +138,8 @@ def _timeout_s(node: Mapping, path: str, reading: Reading) -> Any:
     if entry is None or is_null(entry.value):
         return 0.0
     text = entry.value.text if isinstance(entry.value, Scalar) else ""
-    seconds = _go_sum(text, _GO_SECONDS)
+    # A bare 0 is a number, and to Go no number is a duration.
+    seconds = None if isinstance(entry.value, Scalar) and plain_scalar(entry.value) == 0 else _go_sum(text, _GO_SECONDS)
     if seconds is None:
         return reading.unexpected(entry.value, f"{path}.timeout", "a duration of Go such as 5s, 500ms or 1h30m")
     return max(0.0, float(seconds))
@@ -232,7 +233,7 @@ class _Translation:
 
     def _size(self, node: Scalar, path: str) -> Scalar:
         """A size of github.com/alecthomas/units: MB is 1024 * 1024 bytes, as MiB is; a negative one is no limit."""
-        size = _go_sum(node.text, _GO_BYTES)
+        size = next((size for units in _GO_BYTES if (size := _go_sum(node.text, units)) is not None), None)
         if size is None:
             self._reading.unexpected(node, path, "a size such as 512B, 10MB or 1GiB")
         return Scalar(node.file, node.line, f"{max(0, int(size or 0))}B")
@@ -390,9 +391,10 @@ _GO_SECONDS = {
     "m": Decimal(60),
     "h": Decimal(3600),
 }
-_GO_BYTES = {"B": Decimal(1)} | {
-    f"{letter}{rest}": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1) for rest in ("B", "iB")
-}
+_GO_BYTES = tuple(  # in one size only units of one sort: 1MB512KB or 1MiB512KiB
+    {"B": Decimal(1)} | {f"{letter}{rest}": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
+    for rest in ("iB", "B")
+)
 _GO_PART = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})([A-Za-zµ\u03bc]+)")
 
 

@@ -1,5 +1,6 @@
 """A blackbox.yml, unchanged: every setting that blackbox_exporter has is honoured, or refused by its name."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,9 @@ def test_a_setting_is_honoured_since_leaving_it_out_changes_what_is_read(tmp_pat
     assert module(tmp_path, row.document(with_it=True)) != module_or_mistake(tmp_path, row.document(with_it=False))
 
 
-def module_or_mistake(tmp_path, document):
+def module_or_mistake(tmp_path, document, *, every=False):
     try:
-        return module(tmp_path, document)
+        return read(tmp_path, document) if every else module(tmp_path, document)
     except ConfigError as error:
         return str(error)
 
@@ -125,7 +126,7 @@ def test_a_setting_that_is_off_is_refused_by_nobody(tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("5s", 5), ("1h30m", 5400), ("1m1h", 3660), ("1.5h", 5400), (".5s", 0.5), ("+250ms", 0.25), ("100us", 1e-4), ("0", 0),
+    [("5s", 5), ("1h30m", 5400), ("1m1h", 3660), ("1.5h", 5400), (".5s", 0.5), ("+250ms", 0.25), ("100us", 1e-4), ('"0"', 0),
      ("0s", 0), ("-5s", 0), ("1500000000ns", 1.5)],
 )  # fmt: skip
 def test_a_timeout_is_a_duration_of_go(tmp_path, written, seconds):
@@ -389,3 +390,46 @@ def said_of(row):
 @pytest.mark.parametrize("row", ROWS, ids=[row.setting for row in ROWS])
 def test_the_guide_says_what_becomes_of_a_setting(row):
     assert ["honoured" if row.outcome == "learning" else row.outcome] == said_of(row)
+
+
+# ---------------------------------------------------------------- what blackbox_exporter itself takes
+
+TAKEN_OR_NOT = (
+    *(f"modules: {{m: {{prober: tcp, timeout: {written}}}}}" for written in (
+        "5s", "1h30m", "1m1h", "1.5h", ".5s", "+250ms", "100us", "100µs", '"0"', "0s", "-5s", "1e3s", "5", "0", "1d", "5min", "s", ".s",
+        "5 s", "1h 30m", "[1s]", "~", '""', "1_000s", "5S", "1h-5m",
+    )),
+    *(f"modules: {{m: {{prober: http, http: {{body_size_limit: {written}}}}}}}" for written in (
+        "128B", "10MB", "10MiB", "1KB", "1.5GB", "1MB512KB", "0", "-1B", '"2TB"', "1EB", "10", "10mb", "10kB", "10K", "10 MB", "big",
+        "[1B]", "~", "1MiB512KB",
+    )),
+    *(f"modules: {{m: {{prober: tcp, tcp: {{tls: {written}}}}}}}" for written in ("true", "yes", "y", "on", "N", "off", "maybe", "1")),
+    *(f"modules: {{m: {{prober: icmp, icmp: {{ttl: {written}}}}}}}" for written in ("0", "255", "256", "-1", "a")),
+    *(f"modules: {{m: {{prober: http, http: {written}}}}}" for written in (
+        "", "~", "{}", "[]", "{methd: GET}", "{method: }", '{method: ""}', "{headers: {A: 1}}", "{headers: {A: }}", "{headers: {A: [b]}}",
+        "{basic_auth: }", "{valid_status_codes: }", "{valid_status_codes: [200, 204]}", "{valid_status_codes: [a]}",
+        '{fail_if_body_matches_regexp: ["("]}', "{fail_if_header_matches: [{header: A}]}", "{no_follow_redirects: true}",
+        "{bearer_token: a, basic_auth: {username: b}}", "{tls_config: {min_version: TLS13}}", "{tls_config: {min_version: TLS9}}",
+    )),
+    "modules: {m: {prober: tcp, http: {method: POST}}}",
+    "modules: {m: {prober: tcp, timout: 5s}}",
+    "modules: {m: {prober: dns, dns: {query_name: a}}}",
+    "modules: {m: {prober: dns, dns: {}}}",
+    "modules: {m: {prober: dns, dns: {query_name: a, query_type: NOPE}}}",
+    'modules: {"a b/c": {prober: tcp}}',
+    "module: {m: {prober: tcp}}",
+    "modules: {m: {prober: tcp}, m: {prober: tcp}}",
+    "x: &x {prober: tcp}",
+    "modules: {a: &a {prober: tcp}, b: *a, c: {<<: *a, timeout: 5s}}",
+)  # fmt: skip
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("text", TAKEN_OR_NOT)
+def test_what_blackbox_exporter_takes_is_taken_and_what_it_does_not_is_not(binary, tmp_path, text):
+    file = tmp_path / "blackbox.yml"
+    file.write_text(text)
+    command = [binary("prometheus-blackbox-exporter"), "--config.check", f"--config.file={file}"]
+    theirs = subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+
+    assert theirs == (not isinstance(module_or_mistake(tmp_path, text, every=True), str))
