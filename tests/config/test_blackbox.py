@@ -299,7 +299,7 @@ modules:
 # ---------------------------------------------------------------- the file
 
 
-@pytest.mark.parametrize("name", ["blackbox.yml", "/etc/prometheus/blackbox.yml"])
+@pytest.mark.parametrize("name", ["blackbox.yml", "example.yml"])
 @pytest.mark.servers
 def test_the_files_that_debian_ships_load(name):
     path = Path("/usr/share/doc/prometheus-blackbox-exporter/examples") / name
