@@ -150,7 +150,7 @@ def _config(prober: str, node: Mapping, path: str, reading: Reading, warnings: l
     entry = node.entries.get(prober)
     written = Mapping(node.file, node.line, {}) if entry is None or is_null(entry.value) else entry.value
     kind = kinds.load("probes", prober)
-    native = _Translation(prober, kind.Config, reading, warnings).node(written, prober, path)
+    native = _Translation(kind.Config, reading, warnings).node(written, prober, path)
     config = reading.convert(native, kind.Config, path)
     if config is WRONG:
         return WRONG
@@ -180,8 +180,7 @@ _OF_A_FILE = re.compile(r"(_file|\.files\[[0-9]+\])$")
 class _Translation:
     """Writes the settings of a prober as perfmon's kind wants them."""
 
-    def __init__(self, prober: str, config: type[msgspec.Struct], reading: Reading, warnings: list[str]) -> None:
-        self._prober = prober
+    def __init__(self, config: type[msgspec.Struct], reading: Reading, warnings: list[str]) -> None:
         self._config = config
         self._reading = reading
         self._warnings = warnings
@@ -207,7 +206,7 @@ class _Translation:
         if setting == "http":
             entries = self._followed(entries, path)
         if setting == "websocket":
-            entries = _upgrade(entries)
+            entries = self._upgrade(entries, path)
         if _is(setting, ("tls_config",)):
             entries = self._filed(entries, path)
         return Mapping(node.file, node.line, entries)
@@ -273,41 +272,62 @@ class _Translation:
         value = Scalar(old.value.file, old.value.line, "false" if stays is True else "true")
         return entries | {"follow_redirects": Entry(old.key, value)}
 
+    def _upgrade(self, entries: dict[str, Entry], path: str) -> dict[str, Entry]:
+        """A WebSocket's `headers` and `authorization` to where perfmon has them: `http_config.headers`."""
+        http, headers = entries.get("http_config"), entries.pop("headers", None)
+        if http is not None and not isinstance(http.value, Mapping):
+            return entries  # whoever reads it will say so
+        entries.pop("http_config", None)
+        inner = dict(http.value.entries) if http is not None and isinstance(http.value, Mapping) else {}
+        sent = self._headers(inner.pop("headers", None), f"{path}.http_config.headers")
+        sent |= self._authorization(inner.pop("authorization", None), f"{path}.http_config.authorization")
+        sent |= self._headers(headers, f"{path}.headers")
+        place = (http or headers or Entry(Scalar("", 0, ""), Scalar("", 0, ""))).key
+        if sent:
+            inner["headers"] = Entry(place, Mapping(place.file, place.line, sent))
+        return entries | ({"http_config": Entry(place, Mapping(place.file, place.line, inner))} if inner else {})
 
-def _upgrade(entries: dict[str, Entry]) -> dict[str, Entry]:
-    """A WebSocket's `headers` and `authorization` to where perfmon has them: `http_config.headers`."""
-    http = entries.pop("http_config", None)
-    headers = entries.pop("headers", None)
-    if http is None and headers is None:
-        return entries
-    first = http or headers
-    assert first is not None
-    inner = dict(http.value.entries) if http is not None and isinstance(http.value, Mapping) else {}
-    sent = dict(inner.pop("headers").value.entries) if "headers" in inner else {}  # type: ignore[union-attr]
-    if "authorization" in inner:
-        sent["Authorization"] = _authorization(inner.pop("authorization"))
-    if headers is not None and isinstance(headers.value, Mapping):
-        sent |= {name: Entry(entry.key, _values(entry.value)) for name, entry in headers.value.entries.items()}
-    place = first.key
-    inner["headers"] = Entry(place, Mapping(place.file, place.line, sent))
-    return entries | {"http_config": Entry(place, Mapping(place.file, place.line, inner))}
+    def _headers(self, entry: Entry | None, path: str) -> dict[str, Entry]:
+        """Headers by name, each a text, a list of texts, or a mapping of `values` and `secrets`."""
+        if entry is None:
+            return {}
+        if not isinstance(entry.value, Mapping):
+            self._reading.unexpected(entry.value, path, "a mapping of headers by name")
+            return {}
+        return {
+            name: Entry(header.key, self._values(header.value, key_path(path, name)))
+            for name, header in entry.value.entries.items()
+        }
+
+    def _values(self, node: Node, path: str) -> Node:
+        """The list of a header's `values` and `secrets`, one after the other; any other form as it is."""
+        if not isinstance(node, Mapping):
+            return node
+        written = self._reading.convert(node, _Header, path)
+        texts = () if written is WRONG else (*written.values, *written.secrets)
+        return Sequence(node.file, node.line, tuple(Scalar(node.file, node.line, text, quoted=True) for text in texts))
+
+    def _authorization(self, entry: Entry | None, path: str) -> dict[str, Entry]:
+        written = WRONG if entry is None else self._reading.convert(entry.value, _Authorization, path)
+        if entry is None or written is WRONG:
+            return {}
+        file, line = entry.key.file, entry.key.line
+        value = Scalar(file, line, f"{written.type} {written.credentials}", quoted=True)
+        return {"Authorization": Entry(Scalar(file, line, "Authorization"), value)}
 
 
-def _authorization(entry: Entry) -> Entry:
-    told = entry.value.entries if isinstance(entry.value, Mapping) else {}
-    texts = {name: member.value.text for name, member in told.items() if isinstance(member.value, Scalar)}
-    value = f"{texts.get('type', 'Bearer')} {texts.get('credentials', '')}"
-    file, line = entry.key.file, entry.key.line
-    return Entry(Scalar(file, line, "Authorization"), Scalar(file, line, value, quoted=True))
+class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A header of a WebSocket's, as Prometheus writes headers."""
+
+    values: list[str] = []
+    secrets: list[str] = []
 
 
-def _values(node: Node) -> Node:
-    """A header's `values` and `secrets`, one after the other; any other form as it is."""
-    if not isinstance(node, Mapping):
-        return node
-    lists = [node.entries[name].value for name in ("values", "secrets") if name in node.entries]
-    items = tuple(item for each in lists if isinstance(each, Sequence) for item in each.items)
-    return Sequence(node.file, node.line, items)
+class _Authorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`Authorization: <type> <credentials>`."""
+
+    type: str = "Bearer"
+    credentials: str = ""
 
 
 # ---------------------------------------------------------------- small pieces

@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from perfmon import config
+from perfmon.config.blackbox import PROBERS
 from perfmon.errors import ConfigError
 from perfmon.secret import Secret, masked
 
@@ -296,10 +299,46 @@ modules:
     assert read_.config.http_config.tls_config.insecure_skip_verify
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{headers: [a]}", "modules.m.websocket.headers: expected a mapping of headers by name, got a list"),
+        ("{headers: {A: {value: [b]}}}", 'modules.m.websocket.headers.A.value: unknown setting "value", did you mean "values"?'),
+        ("{headers: {A: {values: b}}}", 'modules.m.websocket.headers.A.values: expected a list, got "b"'),
+        ("{http_config: []}", "modules.m.websocket.http_config: expected a mapping, got a list"),
+        ("{http_config: {headers: a}}", 'modules.m.websocket.http_config.headers: expected a mapping of headers by name, got "a"'),
+        ("{http_config: {authorization: geheim}}", "modules.m.websocket.http_config.authorization: expected a mapping, got"),
+    ],
+)  # fmt: skip
+def test_headers_of_another_shape_are_told_where_they_stand(tmp_path, written, expected):
+    told = problems(tmp_path, f"modules: {{m: {{prober: websocket, websocket: {written}}}}}")
+
+    assert [True] == [problem.startswith(f"blackbox.yml:1: {expected}") for problem in told]
+
+
+NAMES = sorted({name.removesuffix("[]") for row in ROWS for name in row.setting.split(".")[1:]})
+TEXTS = st.sampled_from(
+    ["", "a", "5s", "10MB", "true", "200", "~", "TLS13", "ip4", "(", "/none", "${env:X}", "127.0.0.1", "\r"]
+)
+NODES = st.recursive(
+    TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(prober=st.sampled_from(PROBERS), node=NODES)
+def test_whatever_shape_a_module_has_it_is_read_or_told(tmp_path, prober, node):
+    made = module_or_mistake(tmp_path, {"modules": {"m": {"prober": prober, prober: node}}})
+
+    assert not isinstance(made, str) or f"{tmp_path}/blackbox.yml:" in made
+
+
 # ---------------------------------------------------------------- the file
 
 
-@pytest.mark.parametrize("name", ["blackbox.yml", "example.yml"])
+@pytest.mark.parametrize("name", ["blackbox.yml"])
 @pytest.mark.servers
 def test_the_files_that_debian_ships_load(name):
     path = Path("/usr/share/doc/prometheus-blackbox-exporter/examples") / name
