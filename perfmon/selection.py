@@ -28,6 +28,7 @@ class Selectable(msgspec.Struct, frozen=True):
     metrics: Mapping[str, Metric]
     open: Collection[str] = ()  # labels whose values only a run shows
     complete: bool = True  # False when its section is wrong in a way that hides labels or metrics
+    tags: tuple[str, ...] = ()
 
 
 PROBE_METRICS: Mapping[str, Metric] = {
@@ -39,10 +40,10 @@ PROBE_METRICS: Mapping[str, Metric] = {
 """What a rule can ask of a check."""
 
 
-def of_check(identity: Mapping[str, str | None], labels: Labels | None) -> Selectable:
+def of_check(identity: Mapping[str, str | None], labels: Labels | None, tags: tuple[str, ...] = ()) -> Selectable:
     """The series of a check: its probe, target and module, and the user's labels; None for what is not known."""
     known = {name: value for name, value in identity.items() if value is not None}
-    return Selectable(known | dict(labels or {}), PROBE_METRICS, identity.keys() - known, labels is not None)
+    return Selectable(known | dict(labels or {}), PROBE_METRICS, identity.keys() - known, labels is not None, tags)
 
 
 def of_sampler(name: str | None, kind: str, labels: Labels | None) -> Selectable:
@@ -53,9 +54,12 @@ def of_sampler(name: str | None, kind: str, labels: Labels | None) -> Selectable
     return Selectable(known | dict(labels or {}), _sampler_metrics(kind), own, bool(kind) and labels is not None)
 
 
-def matches(select: Labels, labels: Labels) -> bool:
-    """Whether labels satisfy a rule's `select`: each one named is there, and its value fits the glob."""
-    return all(name in labels and fnmatchcase(labels[name], glob) for name, glob in select.items())
+def matches(select: Labels, labels: Labels, tags: Collection[str] = ()) -> bool:
+    """Whether labels satisfy a rule's `select`: each one named is there, and its value fits the glob.
+
+    `tag` is satisfied by any of the tags, unless there is a label of that name.
+    """
+    return all(any(fnmatchcase(value, glob) for value in _values(labels, tags, name)) for name, glob in select.items())
 
 
 def selected(select: Labels, series: Sequence[Selectable]) -> list[Selectable]:
@@ -79,9 +83,15 @@ def _sampler_metrics(kind: str) -> dict[str, Metric]:
     return {family.name: Metric(family.type, family.unit) for family in families}
 
 
+def _values(labels: Labels, tags: Collection[str], name: str) -> Collection[str]:
+    """What `select` can find under a name."""
+    return (labels[name],) if name in labels else tags if name == "tag" else ()
+
+
 def _may_have(one: Selectable, name: str, glob: str) -> bool:
-    if name in one.labels:
-        return fnmatchcase(one.labels[name], glob)
+    values = _values(one.labels, one.tags, name)
+    if name in one.labels or any(fnmatchcase(value, glob) for value in values):
+        return any(fnmatchcase(value, glob) for value in values)
     return name in one.open or (not one.complete and name not in _SURE)
 
 
@@ -102,7 +112,7 @@ def _nothing_selected(select: Labels, series: Sequence[Selectable]) -> Iterator[
 
 
 def _no_such_label(name: str, glob: str, series: Sequence[Selectable]) -> str:
-    values = {one.labels[name] for one in series if name in one.labels}
+    values = {value for one in series for value in _values(one.labels, one.tags, name)}
     if values:
         return f"selects nothing: no series has {quoted(glob)}, {kinds.hint(glob, sorted(values))}"
     names = {label for one in series for label in (*one.labels, *one.open)}

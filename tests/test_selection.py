@@ -43,3 +43,18 @@ def test_metrics_know_their_type_and_unit():
     assert ("flag", "") == (PROBE_METRICS["failed"].type, PROBE_METRICS["failed"].unit)
     cpu = PROCESSES.metrics["perfmon_process_cpu_seconds_total"]
     assert ("counter", "seconds") == (cpu.type, cpu.unit)
+
+
+def test_a_tag_selects_those_that_have_it_among_others():
+    assert matches({"tag": "pay*"}, {"probe": "shop"}, ("web", "payment"))
+    assert not matches({"tag": "pay*"}, {"probe": "shop"}, ("web",))
+    assert not matches({"tag": "web"}, {"tag": "own label"}, ("web",))
+
+
+def test_a_tag_that_nobody_has_is_a_mistake_with_the_nearest_that_somebody_has():
+    known = [of_check({"probe": "shop", "target": "a:1", "module": "tcp"}, {}, ("payment",))]
+
+    assert [] == list(mistakes({"tag": "pay*"}, "failed", known))
+    assert [("select.tag", 'selects nothing: no series has "paymnet", did you mean "payment"?')] == list(
+        mistakes({"tag": "paymnet"}, "failed", known)
+    )

@@ -138,7 +138,9 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Without it, never.")
     ] = None
     group: Annotated[PublicText, _says("What these targets belong to, exported as label `group`.")] = ""
-    tags: Annotated[tuple[Tag, ...], _says("Words to find them by, on the page and in the API; not exported.")] = ()
+    tags: Annotated[
+        tuple[Tag, ...], _says("Words to find them by: on the page, in the API, in rules as `tag`; not exported.")
+    ] = ()
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
 
 

@@ -442,6 +442,7 @@ def _selectable(probe: Fields, target: Fields) -> Selectable:
     return selection.of_check(
         {name: _known(value) for name, value in identity.items()},
         None if WRONG in _labelling(probe, target) else _labels(probe) | _labels(target),
+        _tags(*(section["tags"] for section in (probe, target) if section["tags"] is not WRONG)),
     )
 
 

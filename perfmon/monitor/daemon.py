@@ -298,7 +298,9 @@ class Daemon:
         self.series.add_check(check)
         if former is None:
             self.series.checks[check.key].recent.restore(self._former_failures.pop(check.key, ()))
-        self.rules.add(check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now)
+        self.rules.add(
+            check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now, tags=check.target.tags
+        )
         self.runs.add(
             check.key,
             check.interval_s,

@@ -70,14 +70,23 @@ class Rules:
         for found in known:
             self._keep(found)
 
-    def add(self, key: str, labels: Labels, metrics: Collection[str], *, interval_s: float, now: float) -> list[Alert]:
+    def add(
+        self,
+        key: str,
+        labels: Labels,
+        metrics: Collection[str],
+        *,
+        interval_s: float,
+        now: float,
+        tags: Collection[str] = (),
+    ) -> list[Alert]:
         """Begin to judge a series, or go on with other labels; answers with alerts told.
 
         `metrics` are those that `window` knows for this key, `interval_s` is how often a point is due.
         """
         if key in self._series:
             self._unbind(self._series[key])
-        series = self._series[key] = _Series(key, labels, metrics, interval_s, now)
+        series = self._series[key] = _Series(key, labels, metrics, interval_s, now, tags=tags)
         self._bind(series, now)
         return self._end_gone(self._alerts_of(key), now)
 
@@ -290,7 +299,7 @@ class _Judge:
         self.severities: tuple[str, ...] = named or (rule.severity,)
 
     def suits(self, series: "_Series") -> bool:
-        return self.rule.metric in series.metrics and matches(self.rule.select, series.labels)
+        return self.rule.metric in series.metrics and matches(self.rule.select, series.labels, series.tags)
 
     def labels(self, series: "_Series", severity: str) -> dict[str, str]:
         """An alert's identity. An empty label is an absent one, to Prometheus as to Alertmanager."""
@@ -302,12 +311,22 @@ class _Judge:
 class _Series:
     """What is judged, and by which rules."""
 
-    __slots__ = ("due_at", "interval_s", "judges", "key", "labels", "metrics")
+    __slots__ = ("due_at", "interval_s", "judges", "key", "labels", "metrics", "tags")
 
-    def __init__(self, key: str, labels: Labels, metrics: Collection[str], interval_s: float, now: float) -> None:
+    def __init__(
+        self,
+        key: str,
+        labels: Labels,
+        metrics: Collection[str],
+        interval_s: float,
+        now: float,
+        *,
+        tags: Collection[str],
+    ) -> None:
         self.key = key
         self.labels = labels
         self.metrics = metrics
+        self.tags = tags
         self.interval_s = interval_s
         self.due_at = now + 1.5 * interval_s  # when the sweep judges it if no point came
         self.judges: tuple[_Judge, ...] = ()

@@ -23,10 +23,11 @@ probes:
   - name: shop
     module: tcp_connect
     interval: {interval}
+    tags: [web, shop]
     targets: ["127.0.0.1:9"]
     discover: [{{file: {{paths: [targets.json]}}}}]
 rules:
-  - {{name: Down, select: {{probe: shop}}, threshold: rate < 50% over 1m}}
+  - {{name: Down, select: {{probe: shop, tag: web}}, threshold: rate < 50% over 1m}}
 web: {{listen: ["127.0.0.1:0"]}}
 state: {{path: "{state}"}}
 limits: {{targets: {limit}}}
