@@ -39,7 +39,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon's own pages."""
 
     listen: tuple[str, ...]  # "HOST:PORT", "[IPV6]:PORT" or ":PORT"
-    probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe
+    probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe and run checks
     timeout_offset_s: float = 0.5  # of the scraper's time, what /probe keeps back
     external_url: str = ""  # where people reach the page; "" = the first of `listen`
 

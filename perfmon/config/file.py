@@ -213,7 +213,10 @@ class WebSection(Section, frozen=True, kw_only=True):
     ] = ("127.0.0.1:10737",)
     probe_allow: Annotated[
         tuple[PublicText, ...],
-        _says("Networks that may call `/probe`, which probes whatever it is asked to. This machine always may."),
+        _says(
+            "Networks that may call `/probe`, which probes whatever it is asked to, and run a check at once from its"
+            " page. This machine always may."
+        ),
     ] = ()
     timeout_offset: Annotated[
         Wait, _says("What `/probe` keeps back of the time that the scraper gives, for the answer's way.")
