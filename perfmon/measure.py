@@ -83,7 +83,7 @@ async def probe(
     finally:
         network.backstop.release(run)
     trace.end()
-    secrets = _hidden_of(target, module, network) if failure is not None or debug else ()
+    secrets = _hidden_of(target, module, network, trace.hidden) if failure is not None or debug else ()
     return Measurement(
         target=target,
         module=module.name,
@@ -150,15 +150,15 @@ def _nothing_read(sampler: Sampler, error: Exception, on_defect: OnDefect | None
     return f"defect of the sampler: {type(error).__name__}: {error}"
 
 
-def _hidden_of(target: Target, module: Module, network: Network) -> Sequence[str]:
-    """Secrets of the settings, and those before the host of a URL that somebody has asked `/probe` for."""
+def _hidden_of(target: Target, module: Module, network: Network, met: Sequence[str]) -> Sequence[str]:
+    """Secrets of the settings, those `met` in the run, and those in a URL that somebody has asked `/probe` for."""
     found = _USER_AND_PASSWORD.match(target.address)
     if found is None:
         known = network.prepared.get(_ANY, module.config, _hidden)  # to walk through the settings takes 150 us
         assert not isinstance(known, Failure), "no address is read for it"
-        return known
+        return (*hidden(list(map(Secret, met))), *known) if met else known
     user, password = map(unquote, found.groups())
-    return hidden([module.config, {"username": user, "password": password}, Secret(found[2])])
+    return hidden([module.config, *map(Secret, met), {"username": user, "password": password}, Secret(found[2])])
 
 
 def _hidden(_target: Target, config: object) -> Sequence[str]:

@@ -12,7 +12,7 @@ from functools import reduce
 from html import escape
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -63,6 +63,8 @@ def masked(value: Any) -> Any:
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(item) for item in value]
+    if isinstance(value, str):
+        return _USER_OF_URL.sub("://<secret>@", value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -178,8 +180,11 @@ def _hidden(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _hidden(item)
+    elif isinstance(value, str):
+        yield from (unquote(found[1]) for found in _USER_OF_URL.finditer(value) if found[1])
 
 
+_USER_OF_URL = re.compile(r"://[^/?#\s@:]*:?([^/?#\s@]*)@")
 _LIKELY_SECRET = 8
 _KINDS = ("env", "file")
 _SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
@@ -187,7 +192,7 @@ _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)
 
 
 def _is_called_secret(name: Any, value: Any) -> bool:
-    named = isinstance(name, str) and _SECRET_NAME.search(name) is not None and not name.endswith("_file")
+    named = isinstance(name, str) and _SECRET_NAME.search(name) is not None and not name.endswith(("_file", "_url"))
     return named and isinstance(value, str) and value != ""
 
 

@@ -30,6 +30,7 @@ class Trace:
         "clock",
         "deadline",
         "facts",
+        "hidden",
         "last",
         "lines",
         "network",
@@ -47,6 +48,7 @@ class Trace:
         self.phases: dict[Phase, float] = {}
         self.facts: dict[str, float] = {}
         self.address = ""  # what the target's name led to
+        self.hidden: list[str] = []  # secrets that are none of the settings: what a file holds, a token
         self.lines: list[str] | None = [] if debug else None
         self.steps: list[Step] | None = [] if debug else None
         self._began = 0.0
@@ -86,6 +88,7 @@ class Trace:
         """A notebook for a part of the run, with a deadline and phases of its own; all else goes into this one."""
         part = Trace(clock=self.clock, deadline=deadline, network=self.network)
         part.facts, part.lines, part.steps = self.facts, self.lines, self.steps
+        part.hidden = self.hidden
         part._started = self._started
         return part
 
@@ -94,6 +97,16 @@ class Trace:
         self.address = self.address or part.address
         for phase, seconds in part.phases.items():
             self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+
+    def hide(self, *secrets: str) -> None:
+        """Keep these out of all that is told of the run."""
+        self.hidden.extend(secrets)
+
+    def aside(self) -> "Trace":
+        """A notebook for what is done on the way, and is not the target's: it has no phases and facts of this one's."""
+        aside = Trace(clock=self.clock, deadline=self.deadline, network=self.network)
+        aside.lines = self.lines
+        return aside
 
     def note(self, text: str, **fields: object) -> None:
         """Say what is happening, for `debug=true` and `perfmon probe --debug`; free when nobody asked."""

@@ -21,6 +21,9 @@ Bytes = Annotated[float, msgspec.Meta(extra_json_schema={"x-unit": "bytes"})]
 Ratio = Annotated[float, msgspec.Meta(extra_json_schema={"x-unit": "ratio"})]
 """A field that is a share of one, written "5%" in a file."""
 
+FilePath = Annotated[str, msgspec.Meta(extra_json_schema={"x-path": True})]
+"""A field that names a file; a relative one counts from the folder of the configuration file."""
+
 Unit = Literal["seconds", "bytes", "ratio", ""]
 
 

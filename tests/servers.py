@@ -20,7 +20,9 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @contextlib.asynccontextmanager
-async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serve(
+    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
     """Serve `handler` and give the port; connections that still stand at the end are cut."""
     tasks: set[asyncio.Task] = set()
 
@@ -31,7 +33,7 @@ async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None, host: st
             await handler(reader, writer)
         writer.transport.abort()
 
-    server = await asyncio.start_server(handle, host, 0, ssl=tls)
+    server = await asyncio.start_server(handle, host, port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -47,7 +47,7 @@ def check(
     """Mistakes in what each setting says, as (path, message)."""
     for field, texts in patterns.items():
         for index, text in enumerate(texts):
-            if message := problem(text):
+            if message := problem(text) if text else "expected a pattern that is not empty":
                 yield f"{field}[{index}]", message
     for field, text in conditions.items():
         if text and (message := cel.problem(text)):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from perfmon.network.header import is_token
 from perfmon.patterns import Pattern, compile_pattern, problem
 from perfmon.secret import quoted_or_masked
 from perfmon.units import quoted
@@ -35,8 +36,10 @@ def check(rules: Mapping[str, Sequence[HeaderRule]]) -> Iterable[tuple[str, str]
     """Mistakes in the rules of each setting, as (path, message)."""
     for field, listed in rules.items():
         for index, rule in enumerate(listed):
-            if message := problem(rule.regexp):
+            if message := problem(rule.regexp) if rule.regexp else "expected a pattern that is not empty":
                 yield f"{field}[{index}].regexp", message
+            if not is_token(rule.header):
+                yield f"{field}[{index}].header", f"expected the name of a header, got {quoted(rule.header)}"
 
 
 def prepare(matching: Iterable[HeaderRule], lacking: Iterable[HeaderRule], equal: Mapping[str, str]) -> HeaderRules:

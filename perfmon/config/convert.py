@@ -152,7 +152,11 @@ class Reading:
             return WRONG
         text = self._resolved(node, path, public=public)
         expected = "" if text is WRONG else _expected_of_text(text, info, hints)
-        return self.unexpected(node, path, expected) if expected else text
+        if expected:
+            return self.unexpected(node, path, expected)
+        if hints.get("x-path") and text is not WRONG and text:
+            return str(Path(node.file).parent / text)  # an absolute one stays
+        return text
 
     def _choice(self, node: Node, info: inspect.LiteralType, path: str) -> Any:
         text = node.text if isinstance(node, Scalar) else None

@@ -10,17 +10,18 @@ import msgspec
 
 import perfmon
 from perfmon.clock import Clock
+from perfmon.model import Failure
 from perfmon.network import Network, credentials, tls
 from perfmon.network.address import parse_url
-from perfmon.network.credentials import Authorization, BasicAuth
+from perfmon.network.credentials import Authorization, BasicAuth, OAuth2
 from perfmon.network.exchange import Response
 from perfmon.network.follow import Errand, first_leg, follow
 from perfmon.network.tls import TlsConfig
-from perfmon.secret import cut_out
+from perfmon.secret import cut_out, without
 from perfmon.target_groups import MAX_BYTES, Form, Listing, read
 from perfmon.threads import in_thread
 from perfmon.trace import Trace
-from perfmon.units import Duration, quoted
+from perfmon.units import Duration, FilePath, quoted
 
 __all__ = ["Config", "check", "open", "refresh_s"]
 
@@ -34,7 +35,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     basic_auth: BasicAuth | None = None
     bearer_token: str = ""
+    bearer_token_file: FilePath = ""
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     follow_redirects: bool = True
     tls_config: TlsConfig = TlsConfig()
 
@@ -104,10 +107,14 @@ class _Finder:
 
     async def _ask(self) -> Response:
         deadline = self._clock.monotonic() + self._config.timeout
-        errand = _errand(self._config)
+        trace = Trace(clock=self._clock, deadline=deadline, network=self._network)
+        proof = await credentials.prove(self._config, parse_url(self._config.url), trace)
+        if isinstance(proof, Failure):
+            words = without(tuple(trace.hidden), proof.message)
+            raise LookupError(f"{self._origin}: {words}")  # noqa: TRY004 - a failure is a value here
+        errand = _errand(self._config, proof)
         leg = first_leg(errand, self._config.url, "")
         try:
-            trace = Trace(clock=self._clock, deadline=deadline, network=self._network)
             arrival = await follow(leg, errand, trace)
         finally:
             leg.hop.exchange.close()
@@ -117,10 +124,10 @@ class _Finder:
         return arrival.response
 
 
-def _errand(config: Config) -> Errand:
+def _errand(config: Config, proof: str) -> Errand:
     own = {name: value for name, value in config.headers.items() if name.lower() != "host"}
     given = {name.lower() for name in own}
-    ours = {name: value for name, value in _headers(config).items() if value and name.lower() not in given}
+    ours = {name: value for name, value in _headers(config, proof).items() if value and name.lower() not in given}
     return Errand(
         method="GET",
         headers=ours | own,
@@ -137,12 +144,12 @@ def _errand(config: Config) -> Errand:
     )
 
 
-def _headers(config: Config) -> Mapping[str, str]:
+def _headers(config: Config, proof: str) -> Mapping[str, str]:
     return {
         "User-Agent": f"perfmon/{perfmon.__version__}",
         "Accept": "application/json",
         "X-Prometheus-Refresh-Interval-Seconds": format(config.refresh_interval, "g"),
-        "Authorization": credentials.authorization(config, parse_url(config.url)),
+        "Authorization": proof,
     }
 
 

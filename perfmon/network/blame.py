@@ -32,12 +32,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float  # in that phase
     body_bytes: int
     body_limit_bytes: float
+    proxy: str = ""  # "127.0.0.1:3128", "" = none
+    tunnel_status: int = 0  # what it answered to CONNECT, 0 = nothing yet
+    quic: bool = False  # one handshake for connection and TLS
 
 
 def blame(fault: Fault) -> Failure:
     """The reason, the phase and a sentence."""
-    reason, message = _JUDGES.get(fault.code, _unknown)(fault)
-    return Failure(reason=reason, phase=fault.phase, message=message)
+    judge = _refused_tunnel if fault.tunnel_status // 100 not in (0, 2) else _JUDGES.get(fault.code, _unknown)
+    reason, message = judge(fault)
+    phase: Phase = "tls" if fault.quic and reason in _OF_CERTIFICATES else fault.phase
+    return Failure(reason=reason, phase=phase, message=message)
+
+
+_OF_CERTIFICATES: tuple[Reason, ...] = ("tls_expired", "tls_name_mismatch", "tls_untrusted")
 
 
 def judge_connect(code: int, said: str, peer: str, elapsed_s: float) -> Judgement:
@@ -64,7 +72,16 @@ def judge_certificate(verify_result: int, said: str, peer: str) -> Judgement:
     return "tls_untrusted", f"certificate of {peer} is not trusted: {said}"
 
 
+def _refused_tunnel(fault: Fault) -> Judgement:
+    """What a proxy means that opens no tunnel. 5xx is mostly said of a target that it cannot reach."""
+    reasons: dict[int, Reason] = {401: "auth", 407: "auth", 403: "permission"}
+    reason = reasons.get(fault.tunnel_status, "unreachable")
+    return reason, f"proxy {fault.proxy} opens no tunnel to {fault.peer}: it answered {fault.tunnel_status} to CONNECT"
+
+
 def _not_connected(fault: Fault) -> Judgement:
+    if fault.quic and not fault.errno:  # libcurl tells only in its log that the kernel said so
+        return "connect_refused", f"no QUIC at {fault.peer}: its UDP port is closed"
     return judge_connect(fault.errno, fault.message, fault.peer, fault.elapsed_s)
 
 
@@ -73,6 +90,8 @@ def _timed_out(fault: Fault) -> Judgement:
     match fault.phase:
         case "connect":
             return "connect_timeout", f"no connection to {peer} after {elapsed}"
+        case "tls" if fault.proxy and not fault.tunnel_status:
+            return "timeout", f"proxy {fault.proxy} had not opened a tunnel to {peer} after {elapsed}"
         case "tls":
             return "timeout", f"TLS handshake with {peer} was not over after {elapsed}"
         case "request":
@@ -161,6 +180,16 @@ def _stream(fault: Fault) -> Judgement:
     return "reset", f"HTTP/2 with {fault.peer} broke: {fault.message}"
 
 
+def _quic(fault: Fault) -> Judgement:
+    if fault.phase in ("connect", "tls"):
+        return "tls_handshake", f"QUIC handshake with {fault.peer} failed: {_openssl(fault.message)}"
+    return "reset", f"HTTP/3 with {fault.peer} broke: {fault.message}"
+
+
+def _proxy(fault: Fault) -> Judgement:
+    return "unreachable", f"proxy {fault.proxy} cannot be used: {fault.message}"
+
+
 def _unknown(fault: Fault) -> Judgement:
     return "internal", f"libcurl gave up with code {fault.code}: {fault.message}"
 
@@ -185,6 +214,9 @@ _JUDGES: dict[int, Callable[[Fault], Judgement]] = {
     pycurl.E_BAD_CONTENT_ENCODING: _encoding,
     pycurl.E_SSL_CACERT_BADFILE: _own_roots,
     92: _stream,  # CURLE_HTTP2_STREAM
+    95: _quic,  # CURLE_HTTP3
+    96: _quic,  # CURLE_QUIC_CONNECT_ERROR
+    97: _proxy,  # CURLE_PROXY
     100: _header_too_large,  # CURLE_TOO_LARGE
 }
 

@@ -11,8 +11,10 @@ import pycurl
 
 from perfmon.model import Failure, Phase
 from perfmon.network import blame
+from perfmon.network.address import bracketed
 from perfmon.network.curl_log import teller
 from perfmon.network.exchange import FIRST_BYTES, Request, Response
+from perfmon.network.proxy import Proxy
 from perfmon.network.tls import TlsConfig, trust_file
 from perfmon.network.unpack import Unpacker
 
@@ -21,6 +23,8 @@ __all__ = ["Handle"]
 _VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
 _AND_UPGRADE = 2  # CURLOPT_CONNECT_ONLY's value for a WebSocket
 _UNPACKED_HERE = ("deflate", "gzip")
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS: pycurl has no name for it
+_SPOKEN = {"1.1": pycurl.CURL_HTTP_VERSION_1_1, "3": pycurl.CURL_HTTP_VERSION_3ONLY}
 _HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
 
 _Marks = tuple[tuple[Phase, int], ...]
@@ -46,6 +50,7 @@ class Handle:
         "_has_own_headers",
         "_head",
         "_marks",
+        "_proxy_address",
         "_request",
         "_runs",
         "_timeout_ms",
@@ -74,6 +79,7 @@ class Handle:
         self._unpacking = ""  # what was wrong with the body's encoding
         self._tls_version = ""
         self._address = ""
+        self._proxy_address = ""
         self._timeout_ms = 0
         self._has_cookies = False
         self._has_own_headers = False
@@ -88,8 +94,18 @@ class Handle:
         """Whether the connection is to outlive the transfer."""
         return self._request.websocket
 
-    def aim(self, address: str, timeout_s: float, cookies: Iterable[bytes], headers: Collection[str]) -> None:
-        """Make ready for the next run. Options that stay as they are cost nothing."""
+    def aim(
+        self,
+        address: str,
+        timeout_s: float,
+        cookies: Iterable[bytes],
+        headers: Collection[str],
+        proxy_address: str = "",
+    ) -> None:
+        """Make ready for the next run. Options that stay as they are cost nothing.
+
+        With a proxy, `address` is what it is told to connect to, "" for the name.
+        """
         self._body.clear()
         self._body_bytes = 0
         self._head.clear()
@@ -98,7 +114,10 @@ class Handle:
         self._unpacking = ""
         if address != self._address:
             self._address = address
-            self.curl.setopt(pycurl.CONNECT_TO, [f"::[{address}]:" if ":" in address else f"::{address}:"])
+            self._set_address(address)
+        if proxy_address != self._proxy_address:
+            self._proxy_address = proxy_address
+            self.curl.setopt(pycurl.RESOLVE, [f"{self._request.proxy}:{bracketed(proxy_address)}"])
         timeout_ms = max(1, round(timeout_s * 1000))
         if timeout_ms != self._timeout_ms:
             self._timeout_ms = timeout_ms
@@ -144,7 +163,7 @@ class Handle:
             body=body,
             headers=headers,
             last_modified=info(pycurl.INFO_FILETIME),
-            location=location.decode("utf-8", "replace") if location else "",
+            location=self._named(location.decode("utf-8", "replace")) if location else "",
             cookies=self._known_cookies(),
             certificates=self._certificates() if tls else (),
             tls_version=self._tls_version if tls and not (code and last == "tls") else "",
@@ -157,6 +176,8 @@ class Handle:
         setopt(pycurl.URL, request.url)
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.PROXY, "")  # whatever http_proxy says
+        if request.proxy is not None:
+            self._configure_proxy(request.proxy)
         setopt(pycurl.WRITEFUNCTION, self._take)
         if request.websocket:
             setopt(pycurl.CONNECT_ONLY, _AND_UPGRADE)
@@ -180,6 +201,8 @@ class Handle:
         setopt(pycurl.PATH_AS_IS, 1)
         if request.http2:
             setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
+        elif request.versions:
+            setopt(pycurl.HTTP_VERSION, _SPOKEN[request.versions])
         setopt(pycurl.OPT_FILETIME, 1)
         setopt(pycurl.COOKIEFILE, "")  # no file: it turns the cookie engine on
         setopt(pycurl.HTTPHEADER, list(request.headers))
@@ -212,6 +235,38 @@ class Handle:
             setopt(pycurl.KEYPASSWD, "")  # otherwise OpenSSL asks at the terminal, and waits
         self._set_versions(tls)
 
+    def _configure_proxy(self, proxy: Proxy) -> None:
+        """TLS goes through a tunnel, plain text as the proxy's own request; either as Go does it."""
+        request, setopt = self._request, self.curl.setopt
+        setopt(pycurl.PROXY, f"{proxy.scheme}://{bracketed(proxy.host)}:{proxy.port}")
+        setopt(pycurl.NOPROXY, "")  # whatever no_proxy says
+        setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+        if proxy.user or proxy.password:
+            setopt(pycurl.PROXYUSERNAME, proxy.user)
+            setopt(pycurl.PROXYPASSWORD, proxy.password)
+        if request.tls is not None:
+            setopt(pycurl.PROXYHEADER, ["Proxy-Connection:", "User-Agent:", *proxy.headers])
+            if proxy.scheme == "https":
+                setopt(pycurl.PROXY_CAINFO, request.tls.ca_file or trust_file())
+                setopt(pycurl.PROXY_SSL_VERIFYPEER, not request.tls.insecure_skip_verify)
+                setopt(pycurl.PROXY_SSL_VERIFYHOST, 0 if request.tls.insecure_skip_verify else 2)
+        elif proxy.scheme == "https":
+            setopt(pycurl.PROXY_CAINFO, trust_file())
+
+    def _set_address(self, address: str) -> None:
+        """Where the name is to be found; a proxy that gets the request itself is told in its URL."""
+        request = self._request
+        if request.proxy is not None and request.tls is None:
+            self.curl.setopt(pycurl.URL, self._addressed(address))
+        else:
+            self.curl.setopt(pycurl.CONNECT_TO, [f"::{bracketed(address)}:"])
+
+    def _addressed(self, address: str) -> str:
+        """The URL with the address in place of the name."""
+        request = self._request
+        path = request.url.removeprefix(f"http://{bracketed(request.name)}:{request.port}")
+        return f"http://{bracketed(address)}:{request.port}{path}"
+
     def _set_versions(self, tls: TlsConfig) -> None:
         low, high = tls.min_version, tls.max_version
         if not low and high in ("TLS10", "TLS11"):
@@ -238,7 +293,8 @@ class Handle:
             self.curl.setopt(pycurl.VERBOSE, verbose)
 
     def _talk(self, note: Callable[[str], None]) -> None:
-        tell = teller(note, self._request.headers)
+        proxy = self._request.proxy
+        tell = teller(note, self._request.headers if proxy is None else (*self._request.headers, *proxy.headers))
 
         def hear(kind: int, text: bytes) -> None:
             self._take_version(kind, text)
@@ -326,6 +382,15 @@ class Handle:
             return pycurl.E_PARTIAL_FILE, blame.CUT_PACKED
         return 0, ""
 
+    def _named(self, location: str) -> str:
+        """A location with the name again where the request had an address in its place, for a proxy."""
+        if self._request.proxy is None or self._request.tls is not None or not self._address:
+            return location
+        addressed = f"http://{bracketed(self._address)}"
+        rest = location.removeprefix(addressed)
+        same = rest != location and rest[:1] in ("", "/", ":", "?", "#")
+        return f"http://{bracketed(self._request.name)}{rest}" if same else location
+
     def _known_cookies(self) -> tuple[bytes, ...]:
         cookies = tuple(self.curl.getinfo_raw(pycurl.INFO_COOKIELIST) or ())
         self._has_cookies = bool(cookies)
@@ -336,7 +401,8 @@ class Handle:
         return tuple(value for certificate in chain for key, value in certificate if key == "Cert")
 
     def _blame(self, code: int, message: str, phases: dict[Phase, float], last: Phase) -> Failure:
-        host = f"[{self._address}]" if ":" in self._address else self._address
+        proxy = self._request.proxy
+        peer = f"{bracketed(self._address or self._request.name)}:{self._request.port}"
         return blame.blame(
             blame.Fault(
                 code=code,
@@ -345,10 +411,13 @@ class Handle:
                 verify_result=self.curl.getinfo(pycurl.SSL_VERIFYRESULT),
                 too_large=self._too_large,
                 phase=last,
-                peer=f"{host}:{self._request.port}",
+                peer=f"proxy {proxy}" if proxy is not None and last == "connect" else peer,
                 elapsed_s=phases[last],
                 body_bytes=self._body_bytes,
                 body_limit_bytes=self._request.body_limit_bytes,
+                quic=self._request.versions == "3",
+                proxy="" if proxy is None else str(proxy),
+                tunnel_status=0 if proxy is None else self.curl.getinfo(pycurl.HTTP_CONNECTCODE),
             )
         )
 

@@ -1,11 +1,12 @@
 """What goes out on a connection and what comes back: the values of one HTTP exchange or one bare connection."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from perfmon.model import Failure, Phase
+from perfmon.network.proxy import Proxy
 from perfmon.network.tls import TlsConfig
 
 __all__ = ["FIRST_BYTES", "Request", "Response", "Talk"]
@@ -29,6 +30,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     body_limit_bytes: float = 0.0  # a longer body fails; 0 = none
     connect_only: bool = False  # end when the connection stands, TLS included
     http2: bool = False  # speak HTTP/2 and nothing else, over plain text too, as gRPC does
+    versions: Literal["", "1.1", "3"] = ""  # the one to speak; "" = HTTP/2 where TLS agrees on it, else HTTP/1.1
+    proxy: Proxy | None = None
     websocket: bool = False  # ask for the upgrade, and keep the connection for `Response.websocket`
     fresh: bool = True
 

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
 from perfmon.model import Failure
 from perfmon.network.address import Url, bracketed, parse_name, parse_url, shown
 from perfmon.network.curl_log import HARMLESS
-from perfmon.network.reach import Hop, reach
+from perfmon.network.proxy import Proxies
+from perfmon.network.reach import Hop, Policy, reach
 from perfmon.network.resolve import Family
 from perfmon.network.tls import TlsConfig
 from perfmon.network.transfer import Exchange, Request, Response
@@ -36,6 +38,12 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     prefer: Family
     fallback: bool
     follow: bool
+    most_redirects: int | None = None  # then one more is the answer; None = `MOST_REDIRECTS`, then it is a failure
+    more_headers: tuple[tuple[str, str], ...] = ()  # beside those; a name may come twice
+    policy: Policy = "first"
+    versions: Literal["", "1.1", "3"] = ""  # "3" only over TLS
+    proxies: Proxies | None = None
+    skip_look_up: bool = False  # where there is a proxy
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -77,20 +85,27 @@ def first_leg(errand: Errand, address: str, hostname: str) -> Leg:
     )
 
 
-async def follow(leg: Leg, errand: Errand, trace: Trace, *, cookies: Collection[bytes] = ()) -> Arrival:
-    """Go from `leg` to the end, or to where the errand says to stop; `cookies` are those of an errand before."""
+async def follow(
+    leg: Leg, errand: Errand, trace: Trace, *, cookies: Collection[bytes] = (), secrets: Collection[str] = ()
+) -> Arrival:
+    """Go from `leg` to the end, or to where the errand says to stop; `cookies` are those of an errand before.
+
+    `secrets` are headers of this run alone, as `Name: value`, for whoever may hear the errand's own.
+    """
     later: list[Leg] = []  # made for this run alone
     try:
-        return await _follow(leg, errand, trace, later, cookies)
+        return await _follow(leg, errand, trace, later, cookies=cookies, secrets=secrets)
     finally:
         for made in later:
             made.hop.exchange.close()
 
 
-async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg], cookies: Collection[bytes]) -> Arrival:
+async def _follow(
+    leg: Leg, errand: Errand, trace: Trace, later: list[Leg], *, cookies: Collection[bytes], secrets: Collection[str]
+) -> Arrival:
     redirects = 0
     while True:
-        response = await reach(leg.hop, trace, cookies=cookies)
+        response = await reach(leg.hop, trace, cookies=cookies, headers=secrets if leg.trusted else ())
         if isinstance(response, Failure):
             return Arrival(failure=response, redirects=redirects, cookies=cookies)
         tls = leg.url.scheme == "https" and response.status != 0
@@ -99,9 +114,9 @@ async def _follow(leg: Leg, errand: Errand, trace: Trace, later: list[Leg], cook
         if response.status not in _REDIRECTS or not response.location or _broken(response):
             return arrival
         redirects += 1
-        if not errand.follow:
+        if not errand.follow or (errand.most_redirects is not None and redirects > errand.most_redirects):
             return msgspec.structs.replace(arrival, redirects=redirects)
-        if redirects > MOST_REDIRECTS:
+        if errand.most_redirects is None and redirects > MOST_REDIRECTS:
             return msgspec.structs.replace(arrival, redirects=redirects, failure=_too_many(response))
         try:
             leg = _next_leg(leg, errand, response)
@@ -138,6 +153,7 @@ def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
     url = parse_url(response.location)
     same_host = url.host == leg.url.host
     same_port = url.port == leg.url.port
+    same_origin = same_host and same_port and url.scheme == leg.url.scheme
     same_method = response.status in _SAME_METHOD or leg.method in ("GET", "HEAD")
     return _leg(
         errand,
@@ -146,32 +162,47 @@ def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
         host_header=leg.host_header if same_host and same_port else "",
         method=leg.method if same_method else "GET",
         with_body=leg.with_body and response.status in _SAME_METHOD,
-        trusted=leg.trusted and same_host and not (leg.url.scheme == "https" and url.scheme == "http"),
+        trusted=leg.trusted and same_origin,
     )
 
 
 def _leg(errand: Errand, url: Url, *, host: str, host_header: str, method: str, with_body: bool, trusted: bool) -> Leg:
     body = errand.body if with_body else None
+    tls = errand.tls if url.scheme == "https" else None
+    proxy = None if errand.proxies is None else errand.proxies.of(url)
+    # The proxy's URL may name an address; the header says whose it is.
+    host_line = _host_line(host_header, url) or (
+        (f"Host: {url.authority}",) if proxy is not None and tls is None else ()
+    )
     request = Request(
         url=f"{url.scheme}://{bracketed(url.host)}:{url.port}{url.path}",
         name=url.host,
         port=url.port,
         method=method,
-        headers=tuple(_header_lines(errand, trusted=trusted, has_body=body is not None)) + _host_line(host_header, url),
+        headers=tuple(_header_lines(errand, trusted=trusted, has_body=body is not None)) + host_line,
         body=body,
-        tls=errand.tls if url.scheme == "https" else None,
+        tls=tls,
         decode=errand.decode,
         keep_headers=errand.keep_headers,
         keep_body_bytes=errand.keep_body_bytes,
         body_limit_bytes=errand.body_limit_bytes,
+        versions="" if errand.versions == "3" and tls is None else errand.versions,
+        proxy=proxy,
     )
-    hop = Hop(host=host, exchange=Exchange(request), prefer=errand.prefer, fallback=errand.fallback)
+    hop = Hop(
+        host=host,
+        exchange=Exchange(request),
+        prefer=errand.prefer,
+        fallback=errand.fallback,
+        policy=errand.policy,
+        skip_look_up=errand.skip_look_up,
+    )
     return Leg(url=url, hop=hop, host_header=host_header, method=method, with_body=with_body, trusted=trusted)
 
 
 def _header_lines(errand: Errand, *, trusted: bool, has_body: bool) -> Iterable[str]:
     """In libcurl's form: `Name: value`, `Name;` for an empty value, `Name:` against a header of libcurl's own."""
-    for name, value in errand.headers.items():
+    for name, value in (*errand.headers.items(), *errand.more_headers):
         if trusted or name.lower() in HARMLESS:
             yield f"{name}: {value}" if value else f"{name};"
     if has_body:

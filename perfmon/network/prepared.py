@@ -42,6 +42,12 @@ class Prepared:
         made: T | Failure = entry[1]
         return made
 
+    def forget(self, target: Target, config: Any, prepare: Callable[[Target, Any], Any]) -> None:
+        """Make it anew when it is asked for next, since it rests on something that has changed."""
+        key = (target.address, target.hostname, id(config), prepare)
+        for kept in (self._younger, self._older, self._named):
+            kept.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._younger.clear()

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -15,10 +16,14 @@ from perfmon.steps import Exchange as ExchangeSeen
 from perfmon.steps import LookUp
 from perfmon.trace import Trace
 
-__all__ = ["WORTH_A_LOOK_S", "Hop", "addresses_to_try", "look_up", "reach", "tell_certificates"]
+__all__ = ["WORTH_A_LOOK_S", "Hop", "Policy", "addresses_to_try", "look_up", "reach", "tell_certificates"]
 
 _REFUSED: tuple[Reason, ...] = ("tls_expired", "tls_name_mismatch", "tls_untrusted")
 WORTH_A_LOOK_S = 0.001  # libcurl's time-out in milliseconds cannot be 0
+
+
+Policy = Literal["first", "any"]
+"""Of a name's addresses: the first one decides, or any that can be connected to will do."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -28,18 +33,39 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     exchange: Exchange
     prefer: Family
     fallback: bool
+    policy: Policy = "first"
+    skip_look_up: bool = False  # leave the name to the proxy
 
 
 async def reach(
     hop: Hop, trace: Trace, *, cookies: Collection[bytes] = (), headers: Collection[str] = ()
 ) -> Response | Failure:
     """The response, which may hold an error; a failure alone when there was nobody to ask."""
-    resolved = await look_up(hop.host, trace, prefer=hop.prefer, fallback=hop.fallback)
+    proxy = hop.exchange.request.proxy
+    resolved: Resolved | Failure | None = None
+    if proxy is None or not hop.skip_look_up:
+        resolved = await look_up(hop.host, trace, prefer=hop.prefer, fallback=hop.fallback)
     if isinstance(resolved, Failure):
         return resolved
-    response, address = await _perform(hop, trace, resolved, cookies, headers)
+    via = "" if proxy is None else await _look_up_proxy(proxy.host, hop, trace)
+    if isinstance(via, Failure):
+        return via
+    response, address = await _perform(hop, trace, resolved, cookies, headers, via=via)
     tls = hop.exchange.request.tls
-    return response if tls is None else await _with_certificates(response, hop, trace, tls, address)
+    return response if tls is None else await _with_certificates(response, hop, trace, tls, address, via=via)
+
+
+async def _look_up_proxy(host: str, hop: Hop, trace: Trace) -> str | Failure:
+    """The proxy's address; the time it takes counts, but it is no fact of the target's."""
+    try:
+        resolved = await trace.network.resolver.resolve(
+            host, prefer=hop.prefer, fallback=hop.fallback, deadline=trace.deadline
+        )
+    except ResolveFailed as error:
+        trace.add("resolve", error.seconds)
+        return msgspec.structs.replace(error.failure, message=f"proxy: {error.failure.message}")
+    trace.add("resolve", resolved.seconds)
+    return resolved.address
 
 
 async def look_up(host: str, trace: Trace, *, prefer: Family, fallback: bool) -> Resolved | Failure:
@@ -56,11 +82,13 @@ async def look_up(host: str, trace: Trace, *, prefer: Family, fallback: bool) ->
     return resolved
 
 
-def addresses_to_try(host: str, resolved: Resolved, *, fallback: bool) -> Sequence[str]:
-    """The first address decides; only localhost is the same machine at each of its addresses."""
-    if len(resolved.all_addresses) == 1 or not fallback or not is_localhost(host):
-        return (resolved.address,)
-    return (resolved.address, *(address for address in resolved.all_addresses if address != resolved.address))
+def addresses_to_try(host: str, resolved: Resolved, *, fallback: bool, policy: Policy = "first") -> Sequence[str]:
+    """The first address decides, unless any will do; only localhost is the same machine at each of its addresses."""
+    others = [address for address in resolved.all_addresses if address != resolved.address]
+    if policy == "any":
+        same = [address for address in others if (":" in address) == (":" in resolved.address)]
+        return (resolved.address, *same, *([other for other in others if other not in same] if fallback else ()))
+    return (resolved.address, *others) if fallback and is_localhost(host) else (resolved.address,)
 
 
 def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, address_hash: float) -> None:
@@ -74,14 +102,18 @@ def _write_look_up(trace: Trace, seconds: float, address: str, protocol: float, 
 
 
 async def _perform(
-    hop: Hop, trace: Trace, resolved: Resolved, cookies: Collection[bytes], headers: Collection[str]
+    hop: Hop, trace: Trace, resolved: Resolved | None, cookies: Collection[bytes], headers: Collection[str], *, via: str
 ) -> tuple[Response, str]:
-    for address in addresses_to_try(hop.host, resolved, fallback=hop.fallback):
+    addresses: Sequence[str] = ("",)
+    if resolved is not None:
+        addresses = addresses_to_try(hop.host, resolved, fallback=hop.fallback, policy=hop.policy)
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
         hearer = None if trace.lines is None else _Hearer(hop, address, trace)
         response = await trace.network.transfer.perform(
             hop.exchange,
             address=address,
-            timeout_s=trace.remaining(),
+            timeout_s=trace.remaining() / (left if hop.policy == "any" else 1),  # one that is silent leaves time
+            proxy_address=via,
             cookies=cookies,
             headers=headers,
             note=hearer,
@@ -89,9 +121,18 @@ async def _perform(
         trace.add_all(response.phases)
         if hearer is not None:
             hearer.tell(response.error)
-        if response.error is None or response.error.reason != "connect_refused":
+        if not _worth_another(response, hop.policy):
             break
+    if resolved is not None and address != resolved.address and trace.address == resolved.address:
+        trace.address = address
+        trace.facts["probe_ip_protocol"], trace.facts["probe_ip_addr_hash"] = _address_facts(address)
     return response, address
+
+
+def _worth_another(response: Response, policy: Policy) -> bool:
+    """Whether nobody was there. A server that answers, however badly, decides."""
+    reason = None if response.error is None else response.error.reason
+    return reason == "connect_refused" or (policy == "any" and reason in ("connect_timeout", "unreachable"))
 
 
 class _Hearer:
@@ -100,7 +141,7 @@ class _Hearer:
     def __init__(self, hop: Hop, address: str, trace: Trace) -> None:
         self._trace = trace
         self._url = "" if hop.exchange.request.connect_only else hop.exchange.request.url
-        self._address = f"{bracketed(address)}:{hop.exchange.request.port}"
+        self._address = f"{bracketed(address or hop.host)}:{hop.exchange.request.port}"
         self._sent: list[str] = []
         self._received: list[str] = []
         trace.note("connecting", address=address, host=hop.host, url=hop.exchange.request.url)
@@ -139,14 +180,16 @@ def _address_facts(address: str) -> tuple[float, float]:
 # ---------------------------------------------------------------- certificates
 
 
-async def _with_certificates(response: Response, hop: Hop, trace: Trace, tls: TlsConfig, address: str) -> Response:
+async def _with_certificates(
+    response: Response, hop: Hop, trace: Trace, tls: TlsConfig, address: str, *, via: str
+) -> Response:
     """Write the facts of the handshake, also of one refused for its certificates, and say what is wrong with them."""
     if response.tls_version:
         trace.facts[version_key(response.tls_version)] = 1.0
     refused = response.error if response.error and response.error.reason in _REFUSED else None
     pems = response.certificates
     if refused and not pems:
-        pems = await _look(hop.exchange.request, tls, trace, address)
+        pems = await _look(hop.exchange.request, tls, trace, address, via)
     if not pems:
         return response
     told = tell_certificates(
@@ -177,7 +220,7 @@ def tell_certificates(
     return explain(refused, chain.leaf, peer=peer, name=name, wall=trace.clock.wall()) if refused else None
 
 
-async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) -> tuple[str, ...]:
+async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str, via: str) -> tuple[str, ...]:
     """The certificates of a server that OpenSSL hung up on, by a handshake that believes everything.
 
     It takes place within the deadline and counts for no phase.
@@ -186,9 +229,13 @@ async def _look(request: Request, tls: TlsConfig, trace: Trace, address: str) ->
         return ()
     believing = msgspec.structs.replace(tls, insecure_skip_verify=True)
     url = f"https://{bracketed(request.name)}:{request.port}/"
-    look = Exchange(Request(url=url, name=request.name, port=request.port, tls=believing, connect_only=True))
+    look = Exchange(
+        Request(url=url, name=request.name, port=request.port, tls=believing, connect_only=True, proxy=request.proxy)
+    )
     try:
-        response = await trace.network.transfer.perform(look, address=address, timeout_s=trace.remaining())
+        response = await trace.network.transfer.perform(
+            look, address=address, timeout_s=trace.remaining(), proxy_address=via
+        )
     finally:
         look.close()
     return response.certificates

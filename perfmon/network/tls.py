@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from perfmon.model import fact_key
+from perfmon.units import FilePath
 
 __all__ = ["TlsConfig", "check", "trust_file", "version_key"]
 
@@ -27,9 +28,9 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """blackbox_exporter's `tls_config`. Files are read at the handshake, so a renewed certificate is seen."""
 
     insecure_skip_verify: bool = False
-    ca_file: str = ""  # "" = what the machine trusts
-    cert_file: str = ""
-    key_file: str = ""
+    ca_file: FilePath = ""  # "" = what the machine trusts
+    cert_file: FilePath = ""
+    key_file: FilePath = ""
     server_name: str = ""  # "" = the host of the target
     min_version: Version = ""  # "" = TLS 1.2, as libcurl and Go have it
     max_version: Version = ""

@@ -88,6 +88,7 @@ class Transfer:
         *,
         address: str,
         timeout_s: float,
+        proxy_address: str = "",
         cookies: Collection[bytes] = (),
         headers: Collection[str] = (),
         note: Note | None = None,
@@ -98,7 +99,7 @@ class Transfer:
         both sides, without secrets.
         """
         handle = exchange.take(note)
-        handle.aim(address, timeout_s, cookies, headers)
+        handle.aim(address, timeout_s, cookies, headers, proxy_address)
         multi = self._multi(exchange.request.tls)
         try:
             code, message = await (multi.run(handle) if not handle.holds else _upgrade(multi, handle, timeout_s))

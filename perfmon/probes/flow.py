@@ -21,7 +21,7 @@ from perfmon.metrics import Family
 from perfmon.model import PHASES, Failure, Target, fact_key
 from perfmon.network import credentials, draft, tls
 from perfmon.network.address import BadAddress, Url, objection
-from perfmon.network.credentials import Authorization, BasicAuth
+from perfmon.network.credentials import Authorization, BasicAuth, OAuth2
 from perfmon.network.draft import TARGET, Draft, Filled, Request, Unfit, base_url, is_at
 from perfmon.network.exchange import FIRST_BYTES, Response
 from perfmon.network.follow import Arrival, Errand, first_leg, follow
@@ -29,7 +29,7 @@ from perfmon.network.tls import TlsConfig
 from perfmon.secret import hidden, without
 from perfmon.template import NAME, Value, text_of
 from perfmon.trace import Trace
-from perfmon.units import quoted
+from perfmon.units import FilePath, quoted
 
 __all__ = ["FAMILIES", "Config", "Step", "check", "check_target", "probe"]
 
@@ -55,7 +55,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ip_protocol_fallback: bool = True
     basic_auth: BasicAuth | None = None
     bearer_token: str = ""
+    bearer_token_file: FilePath = ""
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     tls_config: TlsConfig = TlsConfig()
 
 
@@ -150,7 +152,6 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     hostname: str
     steps: Sequence[_Planned]
     cleanup: Sequence[_Planned]
-    proof: str  # the Authorization of requests to the target, "" for none
 
 
 def _plan(target: Target, config: Config) -> _Plan:
@@ -161,7 +162,6 @@ def _plan(target: Target, config: Config) -> _Plan:
         hostname=target.hostname,
         steps=[_planned(step) for step in config.steps],
         cleanup=[_planned(step) for step in config.cleanup],
-        proof=credentials.authorization(config, base),
     )
 
 
@@ -175,13 +175,13 @@ def _planned(step: Step) -> _Planned:
     )
 
 
-def _errand(plan: _Plan, step: _Planned, filled: Filled) -> Errand:
+def _errand(plan: _Plan, step: _Planned, filled: Filled, proof: str) -> Errand:
     config, prepared = plan.config, step.demands
     given = {name.lower() for name in filled.headers}
     defaults = {
         "User-Agent": f"perfmon/{perfmon.__version__}",
         "Content-Type": filled.content_type,
-        "Authorization": plan.proof if is_at(filled.url, plan.base) else "",
+        "Authorization": proof if is_at(filled.url, plan.base) else "",
     }
     missing = {name: value for name, value in defaults.items() if value and name.lower() not in given}
     headers = missing | dict(filled.headers)
@@ -209,7 +209,10 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     plan = trace.network.prepared.get(target, config, _plan)
     if isinstance(plan, Failure):
         return plan
-    run = _Run(plan, trace)
+    proof = await credentials.prove(config, plan.base, trace)
+    if isinstance(proof, Failure):
+        return proof
+    run = _Run(plan, trace, proof)
     end = trace.deadline
     try:
         failure = await run.walk()
@@ -226,7 +229,8 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
 class _Run:
     """What one run knows so far."""
 
-    def __init__(self, plan: _Plan, trace: Trace) -> None:
+    def __init__(self, plan: _Plan, trace: Trace, proof: str) -> None:
+        self._proof = proof  # the Authorization of requests to the target, "" for none
         self.kept_s = trace.remaining() * _CLEANUP_SHARE if plan.cleanup else 0.0
         self._plan = plan
         self._trace = trace
@@ -307,7 +311,7 @@ class _Run:
         plan = self._plan
         try:
             filled = draft.fill(step.draft, self._values, plan.base)
-            errand = _errand(plan, step, filled)
+            errand = _errand(plan, step, filled, self._proof)
             leg = first_leg(errand, str(filled.url), plan.hostname if is_at(filled.url, plan.base) else "")
         except Unfit as error:
             return Failure(reason="header", phase="", message=str(error))

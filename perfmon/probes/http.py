@@ -1,7 +1,9 @@
 """Send an HTTP request, follow its redirects, and hold the answer against what was demanded."""
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,17 +13,28 @@ from perfmon.answer.demands import Demands, Prepared
 from perfmon.answer.told import tell
 from perfmon.metrics import Family
 from perfmon.model import Failure, Target, fact_key
-from perfmon.network import credentials, tls
-from perfmon.network.address import Url, parse_url
-from perfmon.network.credentials import Authorization, BasicAuth
+from perfmon.network import credentials, oauth2, proxy, tls
+from perfmon.network.address import Url, objection, parse_url
+from perfmon.network.coding import accepts
+from perfmon.network.credentials import Authorization, BasicAuth, OAuth2
 from perfmon.network.exchange import Response
 from perfmon.network.follow import Arrival, Errand, Leg, first_leg, follow
 from perfmon.network.header import is_token, is_value
+from perfmon.network.own_files import Files, Unreadable, missing
+from perfmon.network.reach import Policy
 from perfmon.network.tls import TlsConfig
 from perfmon.trace import Trace
-from perfmon.units import quoted
+from perfmon.units import FilePath, quoted
 
 __all__ = ["FAMILIES", "Config", "check", "check_target", "probe"]
+
+
+class HttpHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values of one header, each sent in a line of its own."""
+
+    values: list[str] = []
+    secrets: list[str] = []
+    files: list[FilePath] = []
 
 
 class Config(Demands, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,14 +42,27 @@ class Config(Demands, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     method: str = "GET"
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    http_headers: dict[str, HttpHeader] = msgspec.field(default_factory=dict)
     body: str = ""
+    body_file: FilePath = ""
     preferred_ip_protocol: Literal["ip4", "ip6"] = "ip6"
     ip_protocol_fallback: bool = True
+    ip_policy: Policy = "first"  # perfmon's own
     follow_redirects: bool = True
+    max_redirects: Annotated[int, msgspec.Meta(ge=0, le=50)] | None = None  # perfmon's own
+    enable_http2: bool = True
+    enable_http3: bool = False
     basic_auth: BasicAuth | None = None
     bearer_token: str = ""
+    bearer_token_file: FilePath = ""
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     tls_config: TlsConfig = TlsConfig()
+    proxy_url: str = ""
+    no_proxy: str = ""
+    proxy_from_environment: bool = False
+    proxy_connect_header: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    skip_resolve_phase_with_proxy: bool = False
 
 
 FAMILIES = (
@@ -61,6 +87,13 @@ FAMILIES = (
         (),
         "seconds",
     ),
+    Family(
+        "probe_http_oauth2_duration_seconds",
+        "gauge",
+        "Time taken to fetch a token, which counts for no phase; 0 when one was there.",
+        (),
+        "seconds",
+    ),
 )
 
 # ---------------------------------------------------------------- what config.py asks
@@ -71,32 +104,58 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
     yield from ((f"tls_config.{path}", message) for path, message in tls.check(config.tls_config))
     yield from demands.check(config)
     yield from credentials.check(config)
+    yield from proxy.check(config)
     yield from _bad_request(config)
+    yield from _bad_http_headers(config.http_headers)
 
 
 def check_target(address: str, _config: Config) -> str | None:
     """Why an address cannot be probed."""
-    try:
-        parse_url(address)
-    except ValueError as error:
-        return str(error)
-    return None
+    return objection(parse_url, address)
 
 
 def _bad_request(config: Config) -> Iterable[tuple[str, str]]:
-    """What no request can hold."""
+    """What no request can hold, or no server can do."""
     if not is_token(config.method):
         yield "method", f"expected a method such as GET, got {quoted(config.method)}"
-    for name in config.headers:
+    for name, value in config.headers.items():
         if not is_token(name):
             yield f"headers.{name}", f"expected the name of a header, got {quoted(name)}"
-    values = {f"headers.{name}": value for name, value in config.headers.items()}
-    values["bearer_token"] = config.bearer_token
-    if config.authorization is not None:
-        values |= {f"authorization.{name}": getattr(config.authorization, name) for name in ("type", "credentials")}
-    for path, value in values.items():
         if not is_value(value):  # it may be a secret, so it is not shown
-            yield path, "holds a line break or another character that no header can have"
+            yield f"headers.{name}", "holds a line break or another character that no header can have"
+        if name.lower() == "accept-encoding" and config.compression and not accepts(value, config.compression):
+            yield f"headers.{name}", f"forbids {config.compression}, which compression expects"
+    if config.body and config.body_file:
+        yield "body_file", "body is there already"
+    yield from missing({"body_file": config.body_file})
+    if config.enable_http3 and (config.proxy_url or config.proxy_from_environment):
+        yield "enable_http3", "HTTP/3 goes over UDP, which no proxy here passes on"
+
+
+# As Prometheus has it: those that other settings are for, and those of the connection.
+_NOT_FOR_HTTP_HEADERS = frozenset(
+    {
+        *("authorization", "host", "user-agent", "content-type", "content-length", "content-encoding"),
+        *("accept-encoding", "connection", "keep-alive", "www-authenticate"),
+        *("proxy-authenticate", "proxy-authorization"),
+    }
+)
+
+
+def _bad_http_headers(headers: Mapping[str, HttpHeader]) -> Iterable[tuple[str, str]]:
+    for name, header in headers.items():
+        if not is_token(name):
+            yield f"http_headers.{name}", f"expected the name of a header, got {quoted(name)}"
+        if name.lower() in _NOT_FOR_HTTP_HEADERS:
+            yield f"http_headers.{name}", "cannot stand here; expected it in headers, or the setting that is for it"
+        for field in ("values", "secrets"):
+            for index, value in enumerate(getattr(header, field)):
+                if not is_value(value):
+                    yield (
+                        f"http_headers.{name}.{field}[{index}]",
+                        "holds a line break or another character that no header can have",
+                    )
+        yield from missing({f"http_headers.{name}.files[{i}]": path for i, path in enumerate(header.files)})
 
 
 # ---------------------------------------------------------------- a run
@@ -104,17 +163,32 @@ def _bad_request(config: Config) -> Iterable[tuple[str, str]]:
 
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless the final answer is all that `config` demands."""
-    plan = trace.network.prepared.get(target, config, _plan)
+    plan = _up_to_date(target, config, trace)
     if isinstance(plan, Failure):
-        _write_facts(trace, Arrival(failure=plan), None)
-        return plan
-    arrival = await follow(plan.leg, plan.errand, trace)
+        return _never_sent(plan, trace)
+    secrets: Collection[str] = ()
+    if config.oauth2 is not None:
+        token = await credentials.prove(config, plan.leg.url, trace)
+        if isinstance(token, Failure):
+            return _never_sent(token, trace)
+        secrets = (f"Authorization: {token}",)
+    arrival = await follow(plan.leg, plan.errand, trace, secrets=secrets)
     response = demands.as_asked(plan.demands, arrival.response)
     _write_facts(trace, arrival, response)
+    if config.oauth2 is not None and response is not None and response.status == _UNAUTHORIZED:
+        oauth2.forget(config.oauth2, trace)
     if arrival.failure is not None or response is None:
         return arrival.failure
     await tell(plan.demands, response, trace, tls=arrival.tls)
     return await demands.judge(plan.demands, response, trace, tls=arrival.tls)
+
+
+_UNAUTHORIZED = 401
+
+
+def _never_sent(failure: Failure, trace: Trace) -> Failure:
+    _write_facts(trace, Arrival(failure=failure), None)
+    return failure
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -123,24 +197,45 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     errand: Errand
     leg: Leg
     demands: Prepared
+    files: Files | None  # that it is made of; None = none
 
 
-def _plan(target: Target, config: Config) -> _Plan | Failure:
-    prepared = demands.prepare(config)
+def _up_to_date(target: Target, config: Config, trace: Trace) -> _Plan | Failure:
+    """The plan; made anew when a file that it is made of has changed."""
     try:
-        errand = _errand(config, prepared, parse_url(target.address))
-        leg = first_leg(errand, target.address, target.hostname)
-    except ValueError as error:
-        return Failure(reason="unreachable", phase="", message=str(error))
-    return _Plan(errand=errand, leg=leg, demands=prepared)
+        plan = trace.network.prepared.get(target, config, _plan)
+        if isinstance(plan, Failure) or plan.files is None:
+            return plan
+        if plan.files.changed():
+            trace.network.prepared.forget(target, config, _plan)
+            plan.leg.hop.exchange.close()
+            return _up_to_date(target, config, trace)
+    except Unreadable as error:
+        return Failure(reason=error.reason, phase="", message=str(error))
+    trace.hide(*plan.files.secrets)
+    return plan
 
 
-def _errand(config: Config, prepared: Prepared, url: Url) -> Errand:
+def _plan(target: Target, config: Config) -> _Plan:
+    address = target.address
+    if config.enable_http3:  # which is never plain text
+        address = _HTTP.sub("https://", address, count=1) if "://" in address else f"https://{address}"
+    prepared, files = demands.prepare(config), Files()
+    errand = _errand(config, prepared, parse_url(address), files)
+    leg = first_leg(errand, address, target.hostname)
+    return _Plan(errand=errand, leg=leg, demands=prepared, files=files or None)
+
+
+_HTTP = re.compile(r"^http://", re.IGNORECASE)
+
+
+def _errand(config: Config, prepared: Prepared, url: Url, files: Files) -> Errand:
     own = {name: value for name, value in config.headers.items() if name.lower() != "host"}
-    body = config.body.encode()
+    body = files.content(config.body_file) if config.body_file else config.body.encode()
     return Errand(
         method=config.method,
-        headers=_missing(own, _defaults(config, url)) | own,
+        headers=_missing(own, _defaults(config, url, files)) | own,
+        more_headers=tuple(_more_headers(config, files)),
         host_header=next((value for name, value in config.headers.items() if name.lower() == "host"), ""),
         body=body if body or config.method in ("POST", "PUT", "PATCH") else None,
         tls=config.tls_config,
@@ -150,13 +245,24 @@ def _errand(config: Config, prepared: Prepared, url: Url) -> Errand:
         body_limit_bytes=prepared.body_limit_bytes,
         prefer=config.preferred_ip_protocol,
         fallback=config.ip_protocol_fallback,
+        policy=config.ip_policy,
         follow=config.follow_redirects,
+        most_redirects=config.max_redirects,
+        versions="3" if config.enable_http3 else "" if config.enable_http2 else "1.1",
+        proxies=proxy.of_config(config, os.environ),
+        skip_look_up=config.skip_resolve_phase_with_proxy,
     )
 
 
-def _defaults(config: Config, url: Url) -> dict[str, str]:
-    proof = credentials.authorization(config, url)
+def _defaults(config: Config, url: Url, files: Files) -> dict[str, str]:
+    proof = credentials.authorization(config, url, files)
     return {"User-Agent": f"perfmon/{perfmon.__version__}"} | ({"Authorization": proof} if proof else {})
+
+
+def _more_headers(config: Config, files: Files) -> Iterable[tuple[str, str]]:
+    for name, header in config.http_headers.items():
+        for value in (*header.values, *header.secrets, *map(files.secret, header.files)):
+            yield name, value
 
 
 def _missing(own: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,9 @@ def held(text, body):
     return cel.holds(cel.compile_cel(text), cel.read_body(body.encode()))
 
 
+COUNT = "body.results.filter(r, has(r.state) && r.state == 'sell_only').size() == 2"
+
+
 @pytest.mark.parametrize(
     ("text", "body", "expected"),
     [
@@ -21,6 +24,10 @@ def held(text, body):
         pytest.param("body[0].id == 1", '[{"id":1}]', True, id="list"),
         pytest.param("body.n + 1.5 == 4.5", '{"n":3}', True, id="every number is a double, as in Go"),
         pytest.param("body.items.exists(i, i.id == 2)", '{"items":[{"id":1},{"id":2}]}', True, id="macro"),
+        pytest.param(COUNT, '{"results":[{"state":"sell_only"},{"state":"sell_only"},{}]}', True, id="E19"),
+        pytest.param(COUNT, '{"results":[{"state":"sell_only"}]}', False, id="E19 other count"),
+        pytest.param("has(body.errors) == false", "{}", True, id="E13"),
+        pytest.param("has(body.errors) == false", '{"errors":["1"]}', False, id="E13 there"),
         pytest.param("body.big > 1.0", '{"big":18446744073709551616}', True, id="beyond 64 bits"),
     ],
 )
@@ -32,8 +39,8 @@ def test_a_condition_holds_or_not(text, body, expected):
     ("text", "body", "words"),
     [
         pytest.param("body.foo.bar == 'baz'", "{}", 'cannot be evaluated: Key not found in map : "foo"', id="H38 key"),
-        pytest.param("body.foo", '{"foo":"a"}', "neither true nor false: it gives string", id="H38 no bool"),
-        pytest.param("body.foo", "hello world", "body is not JSON", id="H38 text"),
+        pytest.param("body.foo", '{"foo":"a"}', "neither true nor false: it gives string", id="H38 E19 no bool"),
+        pytest.param("body.foo", "hello world", "body is not JSON", id="H38 E19 text"),
         pytest.param("body.foo", "", "body is not JSON", id="H38 empty"),
         pytest.param("body.foo", "🤠🤠🤠", "body is not JSON", id="H38 emoji"),
         pytest.param("body.foo", "NaN", "it holds NaN, which is no number", id="NaN"),

@@ -78,7 +78,7 @@ def of(outcome):
 
 
 def test_each_setting_stands_there_once_with_an_outcome():
-    assert {row.outcome for row in ROWS} <= {"honoured", "refused", "no effect", "learning"}
+    assert {row.outcome for row in ROWS} <= {"honoured", "refused", "no effect"}
     assert len(ROWS) == len({row.setting for row in ROWS}) > 100
 
 
@@ -108,13 +108,6 @@ def test_a_setting_is_refused_by_its_name_and_with_a_sentence(tmp_path, row):
 @of("no effect")
 def test_a_setting_that_says_what_is_so_anyway_changes_nothing(tmp_path, row):
     assert module(tmp_path, row.document(with_it=True)) == module(tmp_path, row.document(with_it=False))
-
-
-@of("learning")
-def test_a_setting_that_comes_later_is_refused_by_name_until_then(tmp_path, row):
-    made = module_or_mistake(tmp_path, row.document(with_it=True))
-
-    assert not isinstance(made, str) or ("modules.m.http" in made and "unknown setting" not in made)
 
 
 def test_a_setting_that_is_off_is_refused_by_nobody(tmp_path):

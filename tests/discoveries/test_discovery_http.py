@@ -25,6 +25,7 @@ from perfmon.clock import SystemClock
 from perfmon.discoveries import http as discovery
 from perfmon.discoveries.http import Config
 from perfmon.network.credentials import BasicAuth
+from perfmon.network.oauth2 import OAuth2
 from perfmon.network.tls import TlsConfig
 from perfmon.secret import Secret
 from perfmon.target_groups import MAX_BYTES
@@ -139,3 +140,21 @@ async def test_one_that_is_asked_again_and_again_leaves_no_connections_behind(ne
 
     assert all(listing is listings[0] for listing in listings)  # an answer that is the same is not read again
     assert 0 == open_now
+
+
+async def test_a_token_comes_from_a_file(network, tmp_path):
+    (tmp_path / "token").write_text("hush\n")
+    seen = []
+    async with finding(
+        network, http(answer(GROUPS, headers=JSON), seen=seen), bearer_token_file=str(tmp_path / "token")
+    ) as finder:
+        await finder.find()
+
+    assert "Bearer hush" == seen[0].headers["authorization"]
+
+
+async def test_a_token_that_does_not_come_is_told_in_words(network, tmp_path):
+    client = OAuth2(client_id="me", client_secret="hush", token_url=f"http://127.0.0.1:{unused_port()}/")
+    async with finding(network, http(answer(GROUPS, headers=JSON)), oauth2=client) as finder:
+        with pytest.raises(LookupError, match=r"no token from .*: connection refused"):
+            await finder.find()

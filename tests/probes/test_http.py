@@ -6,6 +6,7 @@ import time
 import zlib
 
 import pytest
+import yaml
 from probing import outcome, probe_http
 from servers import (
     answer,
@@ -356,7 +357,7 @@ async def test_perfmon_says_who_it_is_and_host_is_the_target(network):
     assert "/a%20b?c=d&e" == seen[0].path
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "TRACE"])
+@pytest.mark.parametrize("method", ["GET", "CONNECT", "DELETE", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "TRACE"])
 async def test_h19_every_method_works(network, method):
     seen = []
     body = b"" if method == "HEAD" else b"hello"
@@ -436,6 +437,35 @@ async def test_redirects_are_followed_and_counted(network, hops, expected):
 
     assert expected == outcome(measurement)
     assert hops == measurement.facts["probe_http_redirects"]
+
+
+@pytest.mark.parametrize(("most", "path", "status"), [(0, "/0", 307), (1, "/1", 307), (2, "/2", 200)])
+async def test_h55_as_many_redirects_are_followed_as_the_module_says(network, most, path, status):
+    seen = []
+    async with serve(http(redirecting(2, status=307), seen=seen)) as port:
+        measurement = await probe_http(
+            network, f"http://127.0.0.1:{port}/0", max_redirects=most, valid_status_codes=[status]
+        )
+
+    assert "ok" == outcome(measurement)
+    assert (path, status) == (seen[-1].path, measurement.facts["probe_http_status_code"])
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [("bar", "bar"), ("v1 ", "v1"), ("", "")],
+)
+async def test_h59_a_header_has_its_value_as_yaml_reads_it(network, tmp_path, written, sent):
+    """Blanks after the colon are YAML's own; one that no header can end with is a mistake in the file."""
+    assert {"h1": written.strip()} == yaml.safe_load(f"h1:   '{written.strip()}'")
+    if written != sent:
+        assert ["headers.h1"] == [path for path, _ in check(Config(headers={"h1": written}))]
+        return
+    seen = []
+    async with serve(http(answer(), seen=seen)) as port:
+        await probe_http(network, f"http://127.0.0.1:{port}/", headers={"h1": written, "uSER-aGENT": "mine"})
+
+    assert (sent, "mine") == (seen[0].headers["h1"], seen[0].headers["user-agent"])
 
 
 async def test_phases_are_summed_over_redirects(network):

@@ -194,9 +194,13 @@ async def test_without_tls_no_certificate_lasts_long_enough(network):
         (Config(fail_if_body_json_not_matches_cel="body +"), "fail_if_body_json_not_matches_cel"),
         (Config(fail_if_body_json_not_matches=[JsonRule(path="a[*]")]), "fail_if_body_json_not_matches[0].path"),
         (Config(valid_status_codes=["potato"]), "valid_status_codes[0]"),
+        (Config(fail_if_body_matches_regexp=[""]), "fail_if_body_matches_regexp[0]"),
+        (Config(fail_if_body_not_matches_regexp=["(?=a)"]), "fail_if_body_not_matches_regexp[0]"),
+        (Config(fail_if_header_matches=[HeaderRule(header="A", regexp="")]), "fail_if_header_matches[0].regexp"),
+        (Config(fail_if_header_matches=[HeaderRule(header="", regexp="a")]), "fail_if_header_matches[0].header"),
         (Config(invalid_status_codes=[200, "0xx"]), "invalid_status_codes[1]"),
         (Config(fail_if_ssl=True, fail_if_certificate_expires_within=1.0), "fail_if_certificate_expires_within"),
     ],
 )
-def test_a_demand_that_makes_no_sense_is_named_e04(config, path):
+def test_a_demand_that_makes_no_sense_is_named_e04_e26(config, path):
     assert [path] == [path for path, _ in check(config)]
