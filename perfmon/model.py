@@ -184,6 +184,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     newer: tuple[float, float] | None = None  # time and value of a recheck after the last point; none of the points
     lows: Sequence[float] | None = None  # of a summarised past: the lowest value that `values[i]` stands for
     restarts: Sequence[float] = ()  # when what is watched began anew, where that is known
+    ceiling: float | None = None  # what the value cannot pass, where the sampler knows it
 
     def __len__(self) -> int:
         return len(self.values)

@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     window: WindowLength | None = None  # how far to look back; default 30m, or 10m where `growth` stands alone
     growth: str | None = None  # the slowest growth that matters: `10MiB/min`, `2/h`; alone it is the simple rule
-    limit: float | str | None = None  # where growth ends: `1GiB`, `1024`; to tell the time that is left
+    limit: float | str = "auto"  # where growth ends: `1GiB`, `1024`; `auto` is what the sampler knows, if it does
     horizon: Time | None = None  # growth that takes longer to the limit is no leak; default 14d
     season: Time | None = None  # length of a cycle that the series follows: `24h`; the window must hold two
     agree: Count = 3  # how many verdicts in a row make an alert
@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     window_s: float
     growth: Quantity | None
-    limit: Quantity | None
+    limit: Quantity | None  # None = what the sampler knows
     horizon_s: float
     season_s: float | None
     agree: int
@@ -63,7 +63,7 @@ FAMILIES = (
     Family(
         "perfmon_leak_seconds_to_limit",
         "gauge",
-        "Time until the series reaches the limit of its rule at this rate; absent while it is clean.",
+        "Time until the series reaches its limit at this rate; absent while it is clean, and without a limit.",
         (),
         "seconds",
     ),
@@ -160,10 +160,12 @@ def _growth(raw: object) -> Quantity:
     return quantity
 
 
-def _limit(raw: object) -> Quantity:
+def _limit(raw: object) -> Quantity | None:
+    if raw == "auto":
+        return None
     quantity = units.parse_quantity(raw)
     if quantity.per_s or not quantity.value > 0:
-        raise ValueError(f"expected a limit above 0 such as 1GiB or 1024, got {quoted(raw)}")
+        raise ValueError(f"expected a limit above 0 such as 1GiB or 1024, or auto, got {quoted(raw)}")
     return quantity
 
 
@@ -194,13 +196,14 @@ def _simple(window: Window, config: Config) -> Verdict:
 
 
 def _shaped(window: Window, config: Config) -> Verdict:
+    limit = window.ceiling if config.limit is None else config.limit.value
     judged = leak.judge(
         window.times,
         window.values,
         lows=window.lows,
         restarts=window.restarts,
         season_s=config.season_s or (_DAY_S if config.window_s >= _SEASONS * _DAY_S else None),
-        limit=None if config.limit is None else config.limit.value,
+        limit=limit,
         horizon_s=config.horizon_s,
     )
     facts = _stateset(judged.verdict)
@@ -210,7 +213,7 @@ def _shaped(window: Window, config: Config) -> Verdict:
     left_s = None if judged.verdict == "clean" else judged.seconds_to_limit
     return Verdict(
         level="critical" if judged.verdict == "leak" and grown.slope > least else "ok",
-        why=_sentence(judged, grown, window, config),
+        why=_sentence(judged, grown, window, config, limit),
         value=grown.slope,
         limit=least,
         n=judged.n,
@@ -226,15 +229,16 @@ _LEFT = "perfmon_leak_seconds_to_limit"
 # ---------------------------------------------------------------- the words
 
 
-def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config) -> str:
+def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config, limit: float | None) -> str:
     """`leak: grows 1.2 MiB/min (95 % interval 1.1 to 1.3) over 42m, n 252, p < 0.001; at this rate ... in 9h`."""
     parts = [f"{judged.verdict}: {_slope(grown, window)}, {_chance(grown.p)}"]
     if config.growth is not None and judged.verdict == "leak" and grown.slope <= config.growth.value:
         parts.append(f"less than the {_rate(config.growth.value, window.unit)} that would matter")
-    if config.limit is not None and judged.seconds_to_limit is not None and judged.verdict != "clean":
-        limit = format_quantity(config.limit.value, window.unit)
+    if limit is not None and judged.seconds_to_limit is not None and judged.verdict != "clean":
         left = format_duration(judged.seconds_to_limit, brief=True)
-        parts.append(f"at this rate the limit of {limit} is reached in {left}")
+        parts.append(
+            f"at this rate the limit of {format_quantity(limit, window.unit, brief=True)} is reached in {left}"
+        )
     parts += [f"{why} ({name.replace('_', ' ')})" for name, why in judged.failed.items()]
     return "; ".join(parts)
 

@@ -9,7 +9,7 @@ after a month, but for the summaries that fill.
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -150,6 +150,7 @@ class Series:
             values=[stretch.middle for stretch in found],
             lows=[stretch.low for stretch in found],
             restarts=restarts_of(found),
+            ceiling=self._ceiling(key),
         )
 
     def remember(self, rows: Iterable[SummaryRow]) -> None:
@@ -186,6 +187,18 @@ class Series:
     def minute_began(self, number: int) -> float:
         """The instant at which a minute began."""
         return self._minute_anchor + number * _MINUTE_S
+
+    def _ceiling(self, key: str) -> float | None:
+        """What a sampler's series cannot pass, as of the last reading; None when nobody knows."""
+        series = self._samples.get(key)
+        if series is None:
+            return None
+        families: Mapping[str, str] = getattr(kinds.load("samplers", series.sampler.kind), "CEILINGS", {})
+        family = families.get(series.what.name)
+        if family is None:
+            return None
+        above = self._samples.get(f"{series.sampler.key}/{fact_key(family, **series.what.labels)}")
+        return above.value if above is not None and above.last_at == series.last_at else None
 
     def _summary(self, key: str, metric: str, span_s: float) -> Summary:
         if key not in self.checks and key not in self._samples:

@@ -30,6 +30,7 @@ Anything else that `sample` raises is a defect of ours. Each file exports
     check       optional: `check(config) -> Iterable[tuple[path, message]]`, mistakes that types cannot express
     LIFE        optional: the family that tells when what is watched began, in Unix time, with the labels of the series
                 that begin anew with it
+    CEILINGS    optional: family -> the family of the same labels that tells what it cannot pass
 
 Counters go up only, for as long as the reader lives; after a restart of perfmon they begin anew, as counters may.
 Kinds import no other kind; what they share lies below them, in `perfmon.procfs`.

@@ -133,6 +133,14 @@ FAMILIES = (
     ),
 )
 
+CEILINGS = {
+    **{
+        f"perfmon_cgroup_memory_{what}_bytes": "perfmon_cgroup_memory_limit_bytes"
+        for what in ("usage", "working_set", "anonymous")
+    },
+    "perfmon_cgroup_tasks": "perfmon_cgroup_tasks_limit",
+}
+
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
     """Mistakes that types cannot express."""

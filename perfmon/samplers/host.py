@@ -107,6 +107,8 @@ FAMILIES = (
     family_named("perfmon_host_read_errors_total", "Parts that could not be read; they are absent, not 0."),
 )
 
+CEILINGS = {"perfmon_host_memory_used_bytes": "perfmon_host_memory_total_bytes"}
+
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
     """Mistakes that types cannot express."""

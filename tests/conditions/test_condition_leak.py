@@ -113,6 +113,14 @@ def test_growth_below_the_least_that_matters_is_not_broken():
     assert "less than the 2 MiB/min that would matter" in found.why
 
 
+def test_the_limit_is_what_the_sampler_knows_unless_the_rule_names_one():
+    seen = window(memory(1.2), ceiling=1024 * MIB)
+
+    assert "the limit of 1 GiB is reached" in judge({"window": "42m"}, seen).why
+    assert "the limit of 1 GiB is reached" in judge({"window": "42m", "limit": "auto"}, seen).why
+    assert "the limit of 512 MiB is reached" in judge({"window": "42m", "limit": "512MiB"}, seen).why
+
+
 def test_a_limit_beyond_the_horizon_makes_it_clean():
     found = judge({"window": "42m", "limit": "1TiB", "horizon": "1d"}, window(memory(1.2)))
 

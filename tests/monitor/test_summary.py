@@ -121,6 +121,21 @@ def test_a_long_window_begins_when_it_is_asked_for_and_knows_restarts(clock):
     assert ("gauge", "bytes", 10.0, clock.monotonic()) == (window.type, window.unit, window.interval_s, window.last_at)
 
 
+def test_a_long_window_knows_the_ceiling_that_was_read_with_it(clock):
+    used, total = "perfmon_host_memory_used_bytes", "perfmon_host_memory_total_bytes"
+    host = Sampler(name="host", kind="host", interval_s=10.0, config=None)
+    series = Series(clock)
+    series.add_sampler(host)
+
+    def read(*samples):
+        clock.advance(10.0)
+        series.add_reading(host, Reading(sampler=host, at=clock.monotonic(), duration_s=0.0, samples=samples, error=""))
+        return series.long_window(f"sampler/host/{used}", used, 3600.0, clock.monotonic()).ceiling
+
+    assert 64.0 == read(Sample(name=used, value=8.0), Sample(name=total, value=64.0))
+    assert read(Sample(name=used, value=9.0)) is None
+
+
 def test_it_survives_a_restart_of_perfmon_and_one_of_the_target_meanwhile(clock, tmp_path):
     store = Store(tmp_path / "state.sqlite3", clock=clock)
     series = watched(clock)
