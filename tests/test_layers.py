@@ -38,6 +38,7 @@ LAYERS = (
     ("secret",),
     ("kinds",),
     ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps", "template"),
+    ("instrument",),
 )
 KINDS = ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries")
 HEAVY = (
