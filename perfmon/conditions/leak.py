@@ -6,7 +6,6 @@ Every setting may be left out. `growth` alone is the simple rule: broken when th
 whatever reason. It is judged thirty times a window, and `agree` of these verdicts in a row make an alert.
 """
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ import msgspec
 
 from perfmon import leak, units
 from perfmon.leak import VERDICTS, Growth, Judgement
+from perfmon.leak.words import pace, with_interval
 from perfmon.metrics import Family
 from perfmon.model import Verdict, Window, fact_key
 from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, quoted
@@ -245,30 +245,17 @@ def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config, 
 
 def _slope(grown: Growth, window: Window) -> str:
     """`grows 1.2 MiB/min (95 % interval 1.1 to 1.3) over 42m, n 252`."""
-    per_s, per = _pace(grown.slope, window.unit)
-    shown = format_quantity(abs(grown.slope) * per_s, window.unit, brief=True)
-    amount, _, unit = shown.partition(" ")
-    scale = abs(grown.slope) * per_s / float(amount) if unit and float(amount) else 1.0
-    low, high = sorted(bound * per_s / scale * math.copysign(1, grown.slope) for bound in (grown.low, grown.high))
-    over = format_duration(grown.span_s, brief=True)
-    verb = "grows" if grown.slope >= 0 else "falls"
-    return f"{verb} {shown}/{per} (95 % interval {_short(low)} to {_short(high)}) over {over}, n {grown.n}"
-
-
-def _pace(slope: float, unit: Unit) -> tuple[float, str]:
-    """Seconds and name of the time over which the growth is a number that one can read."""
-    least = 1024.0 if unit == "bytes" else 1.0
-    paces = ((60.0, "min"), (3600.0, "h"), (_DAY_S, "d"))
-    return next((pace for pace in paces if abs(slope) * pace[0] >= least), paces[0] if slope == 0 else paces[-1])
+    seconds, per = pace(grown.slope, window.unit)
+    sign = 1 if grown.slope >= 0 else -1
+    low, high = sorted(sign * seconds * bound for bound in (grown.low, grown.high))
+    amount = with_interval(abs(grown.slope) * seconds, low, high, window.unit, f"/{per}")
+    verb = "grows" if sign > 0 else "falls"
+    return f"{verb} {amount} over {format_duration(grown.span_s, brief=True)}, n {grown.n}"
 
 
 def _rate(per_s: float, unit: Unit) -> str:
-    seconds, name = _pace(per_s, unit)
+    seconds, name = pace(per_s, unit)
     return f"{format_quantity(per_s * seconds, unit, brief=True)}/{name}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _chance(p: float) -> str:

@@ -8,6 +8,8 @@ import msgspec
 
 from perfmon.leak.blocks import TRIMMED, Points, blocks_of, is_number, points_of
 from perfmon.leak.fit import Fit, Track, fit_of, p_above, quantile, regress
+from perfmon.leak.words import with_interval
+from perfmon.units import Unit
 
 __all__ = ["PerRequest", "per_request"]
 
@@ -31,6 +33,24 @@ class PerRequest(msgspec.Struct, frozen=True, kw_only=True):
     per_second_low: float | None = None
     per_second_high: float | None = None
     requests: float = 0.0  # how many there were
+
+    def sentence(self, unit: Unit) -> str:
+        """`4.1 KiB per request (95 % interval 3.9 to 4.4), nothing by time alone`, for a series of that unit."""
+        each = _told(self.per_request, self.low, self.high, unit, " per request")
+        by_time = _told(self.per_second, self.per_second_low, self.per_second_high, unit, "/s")
+        match self.cause:
+            case "requests":
+                return f"{each}, nothing by time alone"
+            case "time":
+                return f"{by_time} by time alone, nothing per request"
+            case "both":
+                return f"{each}, and {by_time} by time alone"
+            case "indistinguishable":
+                return f"{each} if it is the requests: they came at a steady rate, so it may as well be time"
+            case "neither":
+                return "nothing, neither per request nor by time"
+            case "insufficient_data":
+                return "too few points, or no requests"
 
 
 def per_request(times: Sequence[float], values: Sequence[float], requests: Sequence[float]) -> PerRequest:
@@ -91,6 +111,10 @@ def _told_apart(track: Track, done: Sequence[float], *, span_s: float, requests:
 def _interval(fit: Fit, index: int) -> tuple[float, float]:
     half = quantile(fit.freedom) * fit.errors[index]
     return fit.slopes[index] - half, fit.slopes[index] + half
+
+
+def _told(value: float | None, low: float | None, high: float | None, unit: Unit, per: str) -> str:
+    return "" if value is None or low is None or high is None else with_interval(value, low, high, unit, per)
 
 
 def _rises(fit: Fit, index: int) -> bool:

@@ -44,6 +44,7 @@ from perfmon.units import format_duration
 __all__ = ["Daemon", "run"]
 
 SWEEP_S = 1.0
+SLOW_RULES_AT_MOST = 25  # a sweep
 KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
@@ -423,6 +424,10 @@ class Daemon:
 
     async def _sweep(self) -> None:
         self.rules.sweep(self.clock.monotonic())
+        for _ in range(SLOW_RULES_AT_MOST):
+            if self.rules.judge_next(self.clock.monotonic()) is None:
+                break
+            await asyncio.sleep(0)  # each takes longer than a turn by itself
 
     async def _keep(self) -> None:
         """Write down what failed and the minutes that were closed, and forget what has been silent for an hour."""

@@ -1,7 +1,7 @@
 """Bind rules to series as these come and go, evaluate them, and keep their alerts.
 
 A rule is evaluated for a series at each new point (`evaluate`), and by `sweep` when no point comes. One whose condition
-takes its time (`every_s`) is evaluated by `sweep` alone, on the long past. States are put into the store
+takes its time (`every_s`) is evaluated by `judge_next` alone, on the long past. States are put into the store
 and receivers told in one transaction. All methods belong to one thread, the daemon's event loop.
 """
 
@@ -31,7 +31,6 @@ Show = Callable[[str, Labels, Mapping[str, float]], None]
 """A key for what is shown, its labels, and the verdict's facts; none when it is over."""
 
 SWEEP_AT_MOST = 100
-SLOW_AT_MOST = 5
 ORPHAN_S = 3600.0
 
 
@@ -62,7 +61,7 @@ class Rules:
         self._rules = [_Judge(rule) for rule in rules]
         self._series: dict[str, _Series] = {}
         self._bound: dict[str, _Series] = {}  # those with a rule at least that is evaluated at each point
-        self._turns: dict[str, list[_Turn]] = {}  # by series: the rules that are not
+        self._appointments: dict[str, list[_Appointment]] = {}  # by series: the rules that are not
         self._born_at = clock.monotonic()
         gap_s = store.unwatched_s()
         known = (alerts.resume(found, unwatched_s=gap_s, now=self._born_at) for found in store.alerts())
@@ -130,15 +129,31 @@ class Rules:
         """Judge series that have been silent for one and a half intervals, then each half; answers with alerts told.
 
         At most 100 at a time, the longest due first, so that it never holds the event loop for long: with six rules
-        each that takes 4 ms, and 25 ms when all of them begin to fire. Of those whose condition takes its time five,
-        of some 2 ms each.
+        each that takes 4 ms, and 25 ms when all of them begin to fire.
         """
         due = nsmallest(SWEEP_AT_MOST, self._due(now), key=lambda series: series.due_at)
         told = self._record([change for series in due for change in self._judged(series, now, rest=0.5)])
-        told += self._record([change for turn in self._slow_due(now) for change in self._judged_slowly(turn, now)])
         if now - self._born_at < ORPHAN_S:
             return told
         return told + self._end(self._orphans(), "its series has not come back since the start an hour ago", now)
+
+    def judge_next(self, now: float) -> list[Alert] | None:
+        """Of the rules whose condition takes its time judge the one that is due the longest, in some 2 ms.
+
+        Answers with alerts told, None when none is due.
+        """
+        due = (one for of_series in self._appointments.values() for one in of_series if now >= one.due_at)
+        appointment = min(due, key=lambda one: one.due_at, default=None)
+        if appointment is None:
+            return None
+        judge, series = appointment.judge, appointment.series
+        # Times that were missed are not made up for.
+        appointment.due_at += judge.every_s * (1 + (now - appointment.due_at) // judge.every_s)
+        self.evaluations[judge.rule.name] += 1
+        verdict = self._verdict(judge, series, now)
+        labels = {"rule": judge.rule.name, "metric": judge.rule.metric} | dict(series.labels)
+        self._show(appointment.key, labels, verdict.facts)
+        return self._record(list(self._moved(judge, series, verdict, now)))
 
     def alerts(self) -> list[Alert]:
         """Every alert that is pending or firing, or was resolved and has not been pending since."""
@@ -163,13 +178,15 @@ class Rules:
             if judge.every_s:
                 # Where in its time a series is judged hangs on its name, so that not all are at once.
                 place = crc32(f"{series.key} {judge.rule.name}".encode("utf-8", "replace")) / 2**32
-                self._turns.setdefault(series.key, []).append(_Turn(series, judge, now + place * judge.every_s))
+                self._appointments.setdefault(series.key, []).append(
+                    _Appointment(series, judge, now + place * judge.every_s)
+                )
                 self._long_window(series.key, judge.rule.metric, judge.span_s, now)  # from now on it is kept
 
     def _unbind(self, series: "_Series") -> None:
         self._bound.pop(series.key, None)
-        for turn in self._turns.pop(series.key, ()):
-            self._show(turn.key, {}, {})
+        for one in self._appointments.pop(series.key, ()):
+            self._show(one.key, {}, {})
 
     def _end_gone(self, found: Iterable[Alert], now: float) -> list[Alert]:
         """Resolve those of the alerts that no rule makes any more."""
@@ -181,7 +198,7 @@ class Rules:
             return all(judge.rule.name != found.rule for judge in self._rules)
         return all(
             found.labels != judge.labels(series, severity)
-            for judge in (*series.judges, *(turn.judge for turn in self._turns.get(series.key, ())))
+            for judge in (*series.judges, *(one.judge for one in self._appointments.get(series.key, ())))
             for severity in judge.severities
         )
 
@@ -210,19 +227,6 @@ class Rules:
             verdict = self._verdict(judge, series, now)
             changes += self._moved(judge, series, verdict, now)
         return changes
-
-    def _slow_due(self, now: float) -> "list[_Turn]":
-        due = (turn for turns in self._turns.values() for turn in turns if now >= turn.due_at)
-        return nsmallest(SLOW_AT_MOST, due, key=lambda turn: turn.due_at)
-
-    def _judged_slowly(self, turn: "_Turn", now: float) -> "list[_Change]":
-        judge, series = turn.judge, turn.series
-        turn.due_at += judge.every_s * (1 + (now - turn.due_at) // judge.every_s)  # what was missed is not made up for
-        self.evaluations[judge.rule.name] += 1
-        verdict = self._verdict(judge, series, now)
-        labels = {"rule": judge.rule.name, "metric": judge.rule.metric} | dict(series.labels)
-        self._show(turn.key, labels, verdict.facts)
-        return list(self._moved(judge, series, verdict, now))
 
     def _verdict(self, judge: "_Judge", series: "_Series", now: float) -> Verdict:
         window = self._long_window if judge.every_s else self._window
@@ -332,7 +336,7 @@ class _Series:
         self.judges: tuple[_Judge, ...] = ()
 
 
-class _Turn:
+class _Appointment:
     """A series and a rule whose condition takes its time."""
 
     __slots__ = ("due_at", "judge", "series")

@@ -36,6 +36,8 @@ def test_what_each_request_leaves_is_found_with_its_interval():
     assert found.low < 4.1 * KIB < found.high
     assert 4.1 * KIB == pytest.approx(found.per_request, rel=0.05)
     assert requests[-1] == found.requests
+    assert found.sentence("bytes").startswith("4.1 KiB per request (95 % interval 4.")
+    assert found.sentence("bytes").endswith("), nothing by time alone")
 
 
 def test_growth_by_time_is_not_blamed_on_requests():
@@ -45,6 +47,8 @@ def test_growth_by_time_is_not_blamed_on_requests():
     assert "time" == found.cause
     assert 40 * KIB == pytest.approx(found.per_second, rel=0.05)
     assert found.low < 0 < found.high
+    assert found.sentence("bytes").startswith("40 KiB/s (95 % interval ")
+    assert found.sentence("bytes").endswith(" by time alone, nothing per request")
 
 
 def test_both_are_told_apart():
@@ -53,12 +57,16 @@ def test_both_are_told_apart():
 
     assert "both" == found.cause
     assert (4 * KIB, 40 * KIB) == pytest.approx((found.per_request, found.per_second), rel=0.1)
+    assert " per request (95 % interval " in found.sentence("bytes")
+    assert ", and " in found.sentence("bytes")
 
 
 def test_nothing_grows():
     requests = load()
 
-    assert "neither" == per_request(SECONDS, memory(requests), requests).cause
+    found = per_request(SECONDS, memory(requests), requests)
+
+    assert ("neither", "nothing, neither per request nor by time") == (found.cause, found.sentence("bytes"))
 
 
 def test_a_steady_load_cannot_tell_the_two_apart_and_says_so():
@@ -66,6 +74,7 @@ def test_a_steady_load_cannot_tell_the_two_apart_and_says_so():
     found = per_request(SECONDS, memory(requests, each=4 * KIB), requests)
 
     assert ("indistinguishable", None) == (found.cause, found.per_second)
+    assert "it may as well be time" in found.sentence("bytes")
     assert 4 * KIB == pytest.approx(found.per_request, rel=0.05)
 
 
@@ -88,4 +97,6 @@ def test_a_counter_may_begin_anew():
     ],
 )
 def test_too_little_is_said_to_be(times, values, requests):
-    assert "insufficient_data" == per_request(times, values, requests).cause
+    found = per_request(times, values, requests)
+
+    assert ("insufficient_data", "too few points, or no requests") == (found.cause, found.sentence("bytes"))

@@ -1,4 +1,4 @@
-"""Rules whose condition takes its time: judged by the sweep, on the long past, a few at a time."""
+"""Rules whose condition takes its time: judged in their own time, on the long past, one by one."""
 
 import pytest
 from test_rule import SHOP, World, down
@@ -25,11 +25,13 @@ def swept(world, seconds):
     told = []
     for _ in range(seconds):
         world.clock.advance(1.0)
-        told += world.rules.sweep(world.now)
+        assert [] == world.rules.sweep(world.now)
+        while (heard := world.rules.judge_next(world.now)) is not None:
+            told += heard
     return told
 
 
-def test_points_do_not_wake_it_and_the_sweep_does_in_its_own_time():
+def test_points_do_not_wake_it_and_it_is_judged_in_its_own_time():
     world = filled(RULE)
     world.point("a", 2.2)
 
@@ -60,14 +62,18 @@ def test_beside_it_other_rules_are_judged_at_each_point():
     assert {"Leak": 0, "Down": 1} == {name: world.rules.evaluations[name] for name in ("Leak", "Down")}
 
 
-def test_five_at_most_are_judged_in_one_sweep():
+def test_the_one_that_is_due_the_longest_comes_first_and_each_once():
     world = filled(RULE, keys=[f"series {number}" for number in range(12)])
-    done = []
-    for _ in range(3):
-        swept(world, 1)
-        done.append(world.rules.evaluations["Leak"])
+    while world.rules.judge_next(world.now) is not None:
+        pass
 
-    assert [5, 10, 12] == done
+    assert 12 == world.rules.evaluations["Leak"] == len(world.shown)
+    world.clock.advance(41.0)
+    order = list(world.shown)
+    world.shown.clear()
+    while world.rules.judge_next(world.now) is not None:
+        pass
+    assert sorted(order) == sorted(world.shown)
 
 
 def test_series_that_begin_together_are_not_judged_together():
