@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import zlib
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -16,13 +15,12 @@ from perfmon.network.curl_log import teller
 from perfmon.network.exchange import FIRST_BYTES, Request, Response
 from perfmon.network.proxy import Proxy
 from perfmon.network.tls import TlsConfig, trust_file
-from perfmon.network.unpack import Unpacker
+from perfmon.network.unpack import ENCODINGS, Unpacker, UnpackingError
 
 __all__ = ["Handle"]
 
 _VERBOSE_EVERY = 16  # libcurl tells the TLS version in its log only, and to write that costs 6 % of a handshake
 _AND_UPGRADE = 2  # CURLOPT_CONNECT_ONLY's value for a WebSocket
-_UNPACKED_HERE = ("deflate", "gzip")
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS: pycurl has no name for it
 _SPOKEN = {"1.1": pycurl.CURL_HTTP_VERSION_1_1, "3": pycurl.CURL_HTTP_VERSION_3ONLY}
 _HTTP_VERSIONS = {1: 1.0, 2: 1.1, 3: 2.0, 30: 3.0}  # CURL_HTTP_VERSION_*
@@ -214,7 +212,7 @@ class Handle:
             setopt(pycurl.CUSTOMREQUEST, request.method)
         if request.decode:
             setopt(pycurl.ACCEPT_ENCODING, request.decode)
-            setopt(pycurl.HTTP_CONTENT_DECODING, request.decode not in _UNPACKED_HERE)
+            setopt(pycurl.HTTP_CONTENT_DECODING, request.decode not in ENCODINGS)
         setopt(pycurl.HEADERFUNCTION, self._head.extend)
 
     def _configure_tls(self, tls: TlsConfig) -> None:
@@ -314,14 +312,14 @@ class Handle:
             for piece in self._unpacker.unpack(chunk):
                 if self._keep(piece) is not None:
                     return 0
-        except zlib.error as error:
+        except UnpackingError as error:
             self._unpacking = str(error)
             return 0
         return None
 
     def _is_packed(self) -> bool:
         """Whether the answer came in the encoding that was asked for, and that is undone here."""
-        if self._request.decode not in _UNPACKED_HERE:
+        if self._request.decode not in ENCODINGS:
             return False
         encodings = [value for name, value in _headers(bytes(self._head)) if name == "content-encoding"]
         return encodings[-1:] == [self._request.decode]

@@ -1,25 +1,73 @@
-"""Undoes gzip and deflate piece by piece, and knows where their end is: libcurl takes half a stream for a whole."""
+"""Undoes gzip, deflate and brotli piece by piece, and knows their end: libcurl takes half a stream for a whole."""
 
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["Unpacker"]
+__all__ = ["ENCODINGS", "Unpacker", "UnpackingError"]
+
+ENCODINGS = ("br", "deflate", "gzip")
 
 _PIECE_BYTES = 1 << 16
 _GZIP, _RAW = 31, -15
 
 
+class UnpackingError(Exception):
+    """What came is no stream of that encoding."""
+
+
 class Unpacker:
-    """For one body. `gzip` may have several members in a row, `deflate` has zlib's header or none."""
+    """For one body, in one of `ENCODINGS`. `gzip` may have several members, `deflate` has zlib's header or none."""
 
     def __init__(self, encoding: str) -> None:
-        self.ended = False  # the stream is whole
-        self._gzip = encoding == "gzip"
-        self._stream = zlib.decompressobj(_GZIP) if self._gzip else None
+        self._stream: _Brotli | _Zlib = _Brotli() if encoding == "br" else _Zlib(is_gzip=encoding == "gzip")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is whole."""
+        return self._stream.ended
+
+    def unpack(self, chunk: bytes) -> Iterator[bytes]:
+        """What the chunk holds, in pieces of about 64 KiB; `UnpackingError` for what is no such stream."""
+        return self._stream.unpack(chunk)
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        import brotli  # noqa: PLC0415 - half a megabyte that only this encoding needs
+
+        self.ended = False
+        self._error: type[Exception] = brotli.error
+        self._stream: Any = brotli.Decompressor()
+
+    def unpack(self, chunk: bytes) -> Iterator[bytes]:
+        """More may be inside when all of the chunk went in; the limit on a piece is the decoder's, and rough."""
+        while not self.ended:
+            try:
+                piece = self._stream.process(chunk, output_buffer_limit=_PIECE_BYTES)
+            except self._error as error:
+                raise UnpackingError("no brotli stream") from error
+            chunk = b""
+            self.ended = self._stream.is_finished()
+            if not piece:
+                return
+            yield piece
+
+
+class _Zlib:
+    def __init__(self, *, is_gzip: bool) -> None:
+        self.ended = False
+        self._gzip = is_gzip
+        self._stream = zlib.decompressobj(_GZIP) if is_gzip else None
         self._head = b""  # of deflate, until it says which of the two it is
 
     def unpack(self, chunk: bytes) -> Iterator[bytes]:
-        """What the chunk holds, in pieces of 64 KiB at most; zlib.error for what is no such stream."""
+        try:
+            yield from self._unpack(chunk)
+        except zlib.error as error:
+            raise UnpackingError(str(error)) from error
+
+    def _unpack(self, chunk: bytes) -> Iterator[bytes]:
         if self._stream is None:
             chunk = self._head = self._head + chunk
             if len(chunk) < 2:

@@ -8,6 +8,7 @@ import time
 import zlib
 from pathlib import Path
 
+import brotli
 import pytest
 from database_words import MY_COLUMN, MY_OK, PG_COLUMN, PG_READY, PG_ROW, greeting, my, pg, saying
 from dns_server import answering, name_server
@@ -514,6 +515,11 @@ HTTP_FAULTS = {
     "gzip cut": (
         http(answer(zlib.compress(b"hello" * 100, wbits=31)[:20], headers={"Content-Encoding": "gzip"})),
         {"compression": "gzip"},
+        "short_body transfer",
+    ),
+    "brotli cut": (
+        http(answer(brotli.compress(b"hello" * 100)[:-3], headers={"Content-Encoding": "br"})),
+        {"compression": "br"},
         "short_body transfer",
     ),
     "gzip with a wrong sum": (
