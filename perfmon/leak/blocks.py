@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import msgspec
 
-__all__ = ["Block", "Points", "blocks_of", "is_number", "points_of"]
+__all__ = ["WARM_UP", "Block", "Points", "blocks_of", "is_number", "points_of"]
 
-TRIMMED = 0.25
-"""Of each end of a block, what its middle leaves out: as safe from outliers as a median, and less noisy."""
+WARM_UP = 0.25
+"""The share of a window, and of each life in it, that is taken for warming up."""
+
+_TRIMMED = 0.25  # of each end of a block, what its middle leaves out: safe from outliers, and less noisy than a median
 
 
 _HUGE = 1e100
@@ -67,7 +69,7 @@ def blocks_of(points: Points, *, restarts: Sequence[float], length_s: float, lea
     """
     found: list[Block] = []
     for life, whole in enumerate(_lives(points, restarts)):
-        lived = whole.since(whole.times[0] + TRIMMED * whole.span_s) if life else whole
+        lived = whole.since(whole.times[0] + WARM_UP * whole.span_s) if life else whole
         found += [_block(part, life) for part in _stretches(lived, length_s) if len(part) >= least]
     return found
 
@@ -89,6 +91,6 @@ def _stretches(points: Points, length_s: float) -> Iterator[Points]:
 
 def _block(points: Points, life: int) -> Block:
     ordered, n = sorted(points.values), len(points)
-    cut = int(n * TRIMMED)
+    cut = int(n * _TRIMMED)
     middle = sum(ordered[cut : n - cut]) / (n - 2 * cut)
     return Block(at=sum(points.times) / n, middle=middle, low=min(points.lows), life=life)

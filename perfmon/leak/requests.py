@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from perfmon.leak.blocks import TRIMMED, Points, blocks_of, is_number, points_of
+from perfmon.leak.blocks import WARM_UP, Points, blocks_of, is_number, points_of
 from perfmon.leak.fit import Fit, Track, fit_of, p_above, quantile, regress
 from perfmon.leak.words import with_interval
 from perfmon.units import Unit
@@ -66,14 +66,14 @@ def per_request(times: Sequence[float], values: Sequence[float], requests: Seque
     if blocks is None:
         return PerRequest(cause="insufficient_data")
     track, done = blocks
-    return _told_apart(track, done, span_s=points.span_s * (1 - TRIMMED), requests=counted[-1])
+    return _told_apart(track, done, span_s=points.span_s * (1 - WARM_UP), requests=counted[-1])
 
 
 def _blocks(points: Points, counted: Sequence[float]) -> tuple[Track, list[float]] | None:
     """The envelope of the values, and the mean of the counter over the same blocks, after the warm-up."""
     if len(points) < 3 * _LEAST_BLOCKS or points.span_s <= 0 or counted[-1] <= 0:
         return None
-    warm_at = points.times[0] + TRIMMED * points.span_s
+    warm_at = points.times[0] + WARM_UP * points.span_s
     ends = (points.since(warm_at), points_of(points.times, counted, None).since(warm_at))
     length_s = ends[0].span_s / _BLOCKS
     if length_s <= 0:

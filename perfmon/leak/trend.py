@@ -6,7 +6,7 @@ from statistics import median
 
 import msgspec
 
-from perfmon.leak.blocks import TRIMMED, Block, Points, blocks_of
+from perfmon.leak.blocks import WARM_UP, Block, Points, blocks_of
 from perfmon.leak.fit import Fit, Track, memory_of, p_above, regress, residuals, theil_sen
 
 __all__ = ["LEAST_FOR_GROWTH", "LEAST_POINTS", "SEASONS", "Envelope", "Trend", "envelope_of", "trend_of"]
@@ -24,6 +24,7 @@ _BLOCKS = 32
 _COARSE = (16, 8)
 _LEAST_BLOCKS = 8
 _POINTS_A_BLOCK = 3
+_SMOOTH = 0.6
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -51,6 +52,10 @@ class Envelope(msgspec.Struct, frozen=True):
         return self.spread / math.sqrt(max(1, len(self.track) - 2))
 
 
+_Pair = tuple[Envelope, Envelope]
+"""The middle and the low one of the same blocks."""
+
+
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
     """What is judged."""
 
@@ -65,32 +70,19 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trend_of(points: Points, restarts: Sequence[float], season_s: float | None) -> Trend | None:
-    """The trend after the warm-up; None when there are too few points, or too many gaps.
-
-    Where a collector's teeth are longer than a block, the low of 32 blocks is as rough as their middle; that of 16 or
-    8 is smooth. So coarser blocks are taken when they make the line twice as certain or nearly so.
-    """
+    """The trend after the warm-up; None when there are too few points, or too many gaps."""
     kept = points.since(_warm_at(points, season_s))
     if kept.span_s <= 0:  # all but the last point lie in the first quarter
         return None
-    lead, other, is_low = None, None, False
-    for count in (_BLOCKS,) if restarts else (_BLOCKS, *_COARSE):
-        envelopes = _envelopes(kept, restarts, kept.span_s / count, season_s)
-        if envelopes is None:
-            continue
-        middle, low = envelopes
-        if lead is None:
-            is_low = count != _BLOCKS or 2 * low.spread < middle.spread
-            lead, other = (low, middle) if is_low else (middle, low)
-            first = lead.noise
-        elif low.noise < lead.noise and low.noise < 0.6 * first:
-            lead, other, is_low = low, middle, True
-    if lead is None or other is None:
+    counts = (_BLOCKS,) if restarts else (_BLOCKS, *_COARSE)
+    pairs = [pair for count in counts if (pair := _envelopes(kept, restarts, kept.span_s / count, season_s))]
+    if not pairs:
         return None
+    lead, other = _chosen(pairs)
     return Trend(
         lead=lead,
         other=other,
-        is_low=is_low,
+        is_low=any(lead is low for _, low in pairs),
         span_s=kept.span_s,
         whole_s=points.span_s,
         level=median(kept.values),
@@ -110,16 +102,26 @@ def envelope_of(points: Points) -> Envelope | None:
 
 def _warm_at(points: Points, season_s: float | None) -> float:
     """When the warm-up is over: after a quarter, unless two cycles of the season need the time."""
-    warm_s = TRIMMED * points.span_s
+    warm_s = WARM_UP * points.span_s
     if season_s is not None and points.span_s >= SEASONS * season_s:
         warm_s = min(warm_s, max(0.0, points.span_s - 2 * season_s))
     return points.times[0] + warm_s
 
 
-def _envelopes(
-    points: Points, restarts: Sequence[float], length_s: float, season_s: float | None
-) -> tuple[Envelope, Envelope] | None:
-    """The middle and the low one of blocks of that length."""
+def _chosen(pairs: Sequence[_Pair]) -> tuple[Envelope, Envelope]:
+    """The envelope to believe, and the other one of its blocks; `pairs` of finer blocks come first.
+
+    Where a collector's teeth are longer than a block, the low of 32 blocks is as rough as their middle, and that of 16
+    or 8 is smooth. So coarser blocks are taken when they make the line twice as certain or nearly so.
+    """
+    (middle, low), *coarser = pairs
+    lead, other = (low, middle) if 2 * low.spread < middle.spread else (middle, low)
+    smooth = [(low, middle) for middle, low in coarser if low.noise < _SMOOTH * lead.noise]
+    return min(smooth, key=lambda pair: pair[0].noise, default=(lead, other))
+
+
+def _envelopes(points: Points, restarts: Sequence[float], length_s: float, season_s: float | None) -> _Pair | None:
+    """Those of blocks of that length."""
     blocks = blocks_of(points, restarts=restarts, length_s=length_s, least=_POINTS_A_BLOCK)
     expected = points.span_s / length_s
     if len(blocks) < max(_LEAST_BLOCKS, expected / 2):

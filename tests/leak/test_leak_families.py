@@ -1,8 +1,12 @@
 """Families of series: silent on the healthy, not blind to the leaking. The full table is that of the benchmark."""
 
+import time
+
 import leak_families
 import pytest
 from leak_detection import series, verdict
+
+from perfmon.leak import judge
 
 RUNS = 16
 SLOW_GROWTH = ("log growth", "square root", "slow log")  # no statistic tells these from a leak every time
@@ -60,3 +64,16 @@ def test_families_that_were_held_out_come_out_alike(families, low, high):
     found = [share(families, name, 480) for name in families]
 
     assert low <= sum(found) / len(found) <= high
+
+
+@pytest.mark.parametrize("name", ["leak of 5 %", "15 % under sawtooth"])
+def test_a_verdict_on_1440_points_takes_less_than_five_milliseconds(name):
+    scene = series(name, leak_families.LEAKING[name], 1440, 0)
+    times, values = scene.times.tolist(), scene.values.tolist()
+    taken = []
+    for _ in range(10):
+        began = time.process_time()
+        judge(times, values)
+        taken.append(time.process_time() - began)
+
+    assert min(taken) < 0.005
