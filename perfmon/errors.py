@@ -8,7 +8,8 @@
     ├── ReceiverError
     │   ├── PassingError             exit 1     worth another try: timeouts, 5xx, connection refused
     │   └── PermanentError           exit 1     trying again cannot help: 4xx, bad address
-    └── StoreError                   exit 1     the state file cannot be read or written
+    ├── StoreError                   exit 1     the state file cannot be read or written
+    └── ProfileError                 exit 1     a process cannot be profiled; it goes on as before
 
 A failure of a *target* is none of these: it is data (`perfmon.model.Failure`).
 """
@@ -91,3 +92,7 @@ class PermanentError(ReceiverError):
 
 class StoreError(PerfmonError):
     """The state file cannot be read or written."""
+
+
+class ProfileError(PerfmonError):
+    """A process cannot be profiled, or not to the end; it goes on as before."""

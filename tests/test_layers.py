@@ -34,6 +34,7 @@ LAYERS = (
         "containers",
         "process_table",
         "process_life",
+        "profile",
     ),
     ("secret",),
     ("kinds",),
@@ -51,6 +52,7 @@ HEAVY = (
     "apscheduler",
     "requests",
     "psutil",
+    "memray",
     "dns",
 )
 
