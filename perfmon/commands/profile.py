@@ -24,6 +24,7 @@ from perfmon.units import format_quantity, parse_duration, printable, quoted
 __all__ = ["command"]
 
 _MANY = 10
+_WIDE = 120
 
 
 def _seconds(_context: click.Context, option: click.Parameter, text: str) -> int:
@@ -211,7 +212,7 @@ def _pid(name: str, procfs: Procfs) -> int:
         return found[0]
     if not found:
         raise UsageError(f"no process is called {quoted(name)}")
-    lines = [f"  {pid}  {printable(procfs.command_line(pid))[:100]}" for pid in found[:_MANY]]
+    lines = [f"  {pid}  {_one_line(procfs.command_line(pid))}" for pid in found[:_MANY]]
     raise UsageError("\n".join([f"{len(found)} processes are called {quoted(name)}, name one by its pid:", *lines]))
 
 
@@ -230,7 +231,7 @@ def _agree(costs: Sequence[str], *, agreed: bool) -> None:
 
 
 def _tell_attribution(found: Attribution) -> None:
-    click.echo(f"pid {found.pid}: {printable(found.command)[:200]}")
+    click.echo(f"pid {found.pid}: {_one_line(found.command)}")
     click.echo(f"what grew between captures of {found.short_s:.1f}s and {found.long_s:.1f}s, most blocks first:")
     _tell_sites(found.sites, per_s=True)
     click.echo(f"flamegraph: {found.flamegraph}")
@@ -246,6 +247,11 @@ def _tell_sites(sites: Sequence[Site], *, per_s: bool) -> None:
         click.echo(f"{number:3}. {blocks:>18} {size:>14}  {printable(str(site.stack[0]))}")
         for frame in site.stack[1:]:
             click.echo(f"{'':38}    {printable(str(frame))}")
+
+
+def _one_line(command_line: str) -> str:
+    """`python -c` holds a whole program."""
+    return printable(" ".join(command_line.split()))[:_WIDE]
 
 
 def _total(capture: Capture) -> str:
