@@ -19,7 +19,8 @@ __all__ = ["main"]
 _EPILOG = """\b
 Exit codes:
     0  fine
-    1  a defect of perfmon's own; also what --check or healthcheck found wrong
+    1  a defect of perfmon's own; also what --check or healthcheck found wrong,
+       or a process that cannot be profiled
    99  a probe failed
   104  bad configuration or usage
   105  interrupted

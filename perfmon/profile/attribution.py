@@ -21,8 +21,8 @@ _DRAW_S = 120.0
 _ENDS_S = 30.0  # what a script has after Ctrl-C
 
 _COSTS = {  # python_allocators: how much longer the same work took while it was tracked (docs/profiling.md)
-    True: "x2 for web work, x5 for large buffers, x13 for tight arithmetic",
-    False: "x1.1 for web work, x2.7 for large buffers, x1.8 for tight arithmetic",
+    True: "x2 to x3 for web work, x3 to x5 for large buffers, x13 for tight arithmetic",
+    False: "x1.1 for web work, x1.5 to x2.7 for large buffers, x1.8 for tight arithmetic",
 }
 
 
