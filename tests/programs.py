@@ -63,7 +63,7 @@ while True:
     answer(0.01)
 """
 )
-IS_BUSY_IN_C = SLEEPS_A_WHILE.replace("time.sleep(4)", "import itertools; sum(itertools.repeat(1, 400_000_000))")
+IS_BUSY_IN_C = SLEEPS_A_WHILE.replace("time.sleep(4)", "import itertools; sum(itertools.repeat(1, 800_000_000))")
 ENDS_SOON = (
     _ANSWER
     + """
