@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perfmon.cgroupfs import Cgroup, flat, parse_pressure, single
 
-__all__ = ["Key", "usage"]
+__all__ = ["Key", "memory_limit", "usage"]
 
 Key = tuple[str, str]
 """A family less its prefix `perfmon_cgroup_`, and the value of its own label, "" when it has none."""
@@ -95,6 +95,15 @@ def _memory_v1(group: Cgroup) -> Iterator[tuple[Key, float]]:
     if usage is not None:
         yield ("memory_usage_bytes", ""), float(usage)
         yield ("memory_working_set_bytes", ""), float(max(0, usage - values.get("total_inactive_file", 0)))
+
+
+def memory_limit(group: Cgroup) -> float | None:
+    """The lowest memory limit on a group and on those above it, in bytes; None when there is none."""
+    try:
+        found = dict(_limit_v2(group) if group.is_v2 else _memory_v1(group))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return found.get(("memory_limit_bytes", ""))
 
 
 def _limit_v2(group: Cgroup) -> Iterator[tuple[Key, float]]:

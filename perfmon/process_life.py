@@ -43,7 +43,7 @@ GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
     "swap_memory_bytes": sum,
     "open_fds": sum,
     "worst_fd_ratio": max,
-    "fds_limit": min,
+    "fds_limit": sum,
     "proportional_memory_bytes": sum,
     "unique_memory_bytes": sum,
     "threads": sum,

@@ -61,8 +61,19 @@ class Look:
 
     def cgroups(self, pid: int) -> tuple[str, ...]:
         """Paths of the control groups that it is in: one of version 2, of version 1 one for each controller."""
-        raw = self._unless_gone(pid, partial(self._procfs.read, f"{pid}/cgroup")) or b""
-        return tuple(line.split(":", 2)[2] for line in raw.decode(errors="replace").splitlines())
+        return tuple(line.split(":", 2)[2] for line in self.cgroup_file(pid).splitlines())
+
+    def cgroup_file(self, pid: int) -> str:
+        """Which control groups it is in, as the kernel writes it; "" when there is no process, or no such thing."""
+        return (self._unless_gone(pid, partial(self._procfs.read, f"{pid}/cgroup")) or b"").decode(errors="replace")
+
+    def machine_bytes(self) -> float | None:
+        """The machine's memory; None where that is not told."""
+        try:
+            lines = self._procfs.read("meminfo").splitlines()
+        except OSError:
+            return None  # a tree that holds processes only
+        return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(b"MemTotal:")), None)
 
     def listens(self, pid: int, port: int) -> bool:
         """Whether it has a socket open that listens on this TCP port."""

@@ -28,8 +28,8 @@ Anything else that `sample` raises is a defect of ours. Each file exports
     FAMILIES    the metric families that only this kind has, a tuple of `Family`
     open        the function
     check       optional: `check(config) -> Iterable[tuple[path, message]]`, mistakes that types cannot express
-    LIFE        optional: the family that tells when what is watched began, in Unix time, with the labels of the series
-                that begin anew with it
+    LIFE        optional: the family whose value (when it began, or a number) differs in each life of what is watched,
+                with the labels of the series that begin anew with it
     CEILINGS    optional: family -> the family of the same labels that tells what it cannot pass
 
 Counters go up only, for as long as the reader lives; after a restart of perfmon they begin anew, as counters may.

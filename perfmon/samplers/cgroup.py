@@ -56,6 +56,7 @@ _UP = "perfmon_cgroup_up"
 _CGROUPS = "perfmon_cgroup_cgroups"
 _RESTARTS = "perfmon_cgroup_restarts_total"
 _READ_ERRORS = "perfmon_cgroup_read_errors_total"
+_GENERATION = "perfmon_cgroup_generation"
 
 _OF_A_CGROUP = (
     _family("memory_usage_bytes", "Memory that is charged to the group, file cache included."),
@@ -126,6 +127,9 @@ FAMILIES = (
     family_named(_CGROUPS, "Control groups found.", "group"),
     family_named(_RESTARTS, "Times that a control group went and another took its place.", "group"),
     family_named(_READ_ERRORS, "Files that could not be read; what they hold is absent, not 0.", "group"),
+    family_named(
+        _GENERATION, "The number of the control group's folder: another one since it was made anew.", *_LABELS
+    ),
     *(family_named(name, text, *_LABELS, *labels) for name, text, labels in _OF_A_CGROUP),
     *(
         family_named(name, "As cAdvisor names it; see its perfmon_cgroup_ counterpart.", "id", "name")
@@ -133,6 +137,7 @@ FAMILIES = (
     ),
 )
 
+LIFE = _GENERATION
 CEILINGS = {
     **{
         f"perfmon_cgroup_memory_{what}_bytes": "perfmon_cgroup_memory_limit_bytes"
@@ -261,6 +266,8 @@ class _Crowd:
             yield Sample(name=name, value=float(value), labels={"group": self.group.name})
         for group, values in read:
             if "perfmon" in names:
+                labels = {"group": self.group.name, "cgroup": group.path}
+                yield Sample(name=_GENERATION, value=float(self._lives[group.path] % _MOST_EXACT), labels=labels)
                 yield from _ours(values, self.group.name, group.path)
             if "cadvisor" in names:
                 yield from _cadvisors(values, self.group.name, group.path)
@@ -279,6 +286,9 @@ class _Crowd:
             self._lives[group.path] = number
             self._restarts += 1
         return True
+
+
+_MOST_EXACT = 2**53  # a number of 64 bits is none that a float holds
 
 
 def _wanted(group: Group) -> str:

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from perfmon.cgroupfs import path_glob
+from perfmon.cgroup_usage import memory_limit
+from perfmon.cgroupfs import Cgroupfs, path_glob
 from perfmon.clock import Clock
 from perfmon.metrics import family_named
 from perfmon.model import Sample
@@ -51,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default=2.0 * 1024**3, name="pss_max"
     )  # not of larger ones: some 25 ms per GiB
     pss_budget_s: Annotated[Duration, Meta(gt=0)] = msgspec.field(default=0.1, name="pss_budget")  # of one reading
+    cgroups: str = "/sys/fs/cgroup"  # where limits of control groups are found: /host/sys/fs/cgroup in a container
     procfs: str = "/proc"  # where the kernel's files are mounted: /host/proc in a container
 
 
@@ -116,7 +118,13 @@ _OWN = (
         "Open file descriptors over the soft limit, of the process nearest to it.",
         "group",
     ),
-    family_named("perfmon_process_fds_limit", "The lowest limit on open file descriptors, of one process.", "group"),
+    family_named("perfmon_process_fds_limit", "File descriptors that the processes may have open.", "group"),
+    family_named(
+        "perfmon_process_memory_limit_bytes",
+        "What the group's memory cannot pass: the limit of the control group that all its processes are in, or of one"
+        " above it, or the machine's memory where that is less.",
+        "group",
+    ),
     family_named(
         "perfmon_process_proportional_memory_bytes",
         "Resident memory in which a page that n processes share counts for 1/n of it (PSS); with `pss` only.",
@@ -181,6 +189,13 @@ FAMILIES = (
 )
 
 LIFE = "perfmon_process_oldest_start_timestamp_seconds"
+CEILINGS = {
+    **{
+        f"perfmon_process_{what}_memory_bytes": "perfmon_process_memory_limit_bytes"
+        for what in ("resident", "private", "proportional", "unique")
+    },
+    "perfmon_process_open_fds": "perfmon_process_fds_limit",
+}
 
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
@@ -206,6 +221,7 @@ class Reader:
         self.missing = ""
         self._procfs = procfs
         self._clock = clock
+        self._cgroups = Cgroupfs(config.cgroups)
         self._crowds = [_Crowd(group) for group in config.groups]
         self._config = config
         self._next_look = self._next_search = clock.monotonic()
@@ -224,6 +240,8 @@ class Reader:
         for crowd in self._crowds:
             if looks or crowd.is_named:
                 crowd.find(view)
+            if looks:
+                crowd.find_limit(view, self._cgroups)
         if looks:
             self._remember(view, began)
         self.missing = _sentence(self._crowds, len(view.unreadable))
@@ -262,6 +280,7 @@ class _Crowd:
         self._pattern = re.compile(group.cmdline)
         self._cgroup = path_glob(group.cgroup) if group.cgroup else None
         self._pss_skipped: int | None = None  # until it is asked for
+        self._limit: float | None = None  # of memory
         self._lives: dict[int, Life] = {}
         self._totals = dict(BORN)
         self._errors = 0
@@ -302,6 +321,17 @@ class _Crowd:
         for pid in sorted(found - self._lives.keys()):
             self._join(pid, view)
         self._lost = False
+
+    def find_limit(self, view: Look, cgroups: Cgroupfs) -> None:
+        """What their memory cannot pass; several control groups have no limit in common but the machine's memory."""
+        if not self._alive():
+            self._limit = None
+            return
+        told = {view.cgroup_file(life.pid) for life in self._alive()}
+        limits = [view.machine_bytes()]
+        if len(told) == 1:
+            limits.append(memory_limit(cgroups.of_process(told.pop())))
+        self._limit = min((limit for limit in limits if limit is not None), default=None)
 
     def ask_for_pss(self, procfs: Procfs, budget: PssBudget) -> None:
         """Add PSS and USS to what is known of each member, as far as the budget goes."""
@@ -404,6 +434,8 @@ class _Crowd:
         for name, combine in GAUGES.items():
             if all((name, "") in life.reading.values for life in alive):
                 yield (name, ""), combine(life.reading.values[name, ""] for life in alive)
+        if self._limit is not None:
+            yield ("memory_limit_bytes", ""), self._limit
         yield ("children", ""), sum(children.get(life.pid, 0) for life in alive)
         yield ("oldest_start_timestamp_seconds", ""), min(life.started_at for life in alive)
 

@@ -1031,11 +1031,35 @@ def test_processes_are_found_by_their_control_group(proc):
     assert [2, 1, 1, 0] == [found(glob) for glob in ("/kubepods.slice/**", "/kubepods.slice/*", "/x", "/y")]
 
 
-def test_the_limit_on_descriptors_is_that_of_the_process_that_may_open_fewest(proc):
+def test_the_limit_on_descriptors_is_that_of_all_processes_together(proc):
     put(proc, 7, most_fds=400)
     put(proc, 8, most_fds=200)
 
-    assert 200 == values(of_tree(proc, SHOP).sample())["fds_limit"]
+    assert 600 == values(of_tree(proc, SHOP).sample())["fds_limit"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "groups", "expected"),
+    [
+        (("500", "max"), ("/a/b", "/a/b"), 500),
+        (("500", "300"), ("/a/b", "/a/b"), 300),  # of the one above
+        (("max", "max"), ("/a/b", "/a/b"), 1024),  # the machine's
+        (("4096", "max"), ("/a/b", "/a/b"), 1024),
+        (("500", "max"), ("/a/b", "/a"), 1024),  # several have none in common
+    ],
+)
+def test_memory_cannot_pass_the_limit_of_the_control_group_nor_the_machines(proc, tmp_path, limits, groups, expected):
+    tree = tmp_path / "cgroup"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "cgroup.controllers").touch()
+    for folder, limit in zip(("a/b", "a"), limits, strict=True):
+        (tree / folder / "memory.max").write_text(f"{limit}\n")
+    (proc / "meminfo").write_text("MemTotal:  1 kB\nMemFree: 1 kB\n")
+    for pid, group in zip((7, 8), groups, strict=True):
+        put(proc, pid)
+        (proc / str(pid) / "cgroup").write_text(f"0::{group}\n")
+
+    assert expected == values(of_tree(proc, SHOP, cgroups=str(tree)).sample())["memory_limit_bytes"]
 
 
 @pytest.mark.parametrize(
