@@ -63,8 +63,9 @@ def hint(name: str, known: Sequence[str]) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> list[str]:
-    """The name that was probably meant, when there is one."""
-    return difflib.get_close_matches(name, known, n=1)
+    """The name that was probably meant, when there is one: the most alike, or the only one with that word in it."""
+    whole = [one for one in known if name in one.split("_")]
+    return difflib.get_close_matches(name, known, n=1) or (whole if len(whole) == 1 else [])
 
 
 def choice(known: Sequence[str]) -> str:

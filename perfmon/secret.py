@@ -19,7 +19,17 @@ import msgspec
 from perfmon.kinds import unknown
 from perfmon.units import quoted
 
-__all__ = ["References", "Secret", "cut_out", "hidden", "masked", "quoted_or_masked", "secret_in", "without"]
+__all__ = [
+    "References",
+    "Secret",
+    "cut_out",
+    "hidden",
+    "masked",
+    "quoted_or_masked",
+    "secret_in",
+    "shell_variable_in",
+    "without",
+]
 
 MAX_FILE_BYTES = 64 << 10
 
@@ -131,8 +141,13 @@ class References(msgspec.Struct):
 
 
 def cut_out(value: str, message: str) -> str:
-    """The message without this secret, also where it is quoted, or only its beginning is."""
+    """The message without this secret, also where it is quoted, or only its beginning is.
+
+    A very short one goes only where it is a word of its own: a hole in every word that has a "p" would tell it.
+    """
     value = str(value)
+    if 0 < len(value) < _SHORTEST_WITHIN_WORDS:
+        return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "<secret>", message)
     for shape in (value, repr(value)[1:-1], msgspec.json.encode(value).decode()[1:-1]):
         shown = next((n for n in range(len(shape), min(len(shape), 8) - 1, -1) if shape[:n] in message), 0)
         message = message.replace(shape[:shown], "<secret>") if shown else message
@@ -143,6 +158,12 @@ def secret_in(text: str) -> str:
     """The first reference to something that must not be shown, "" when there is none."""
     hidden = (match[0] for match in _references(text) if match["kind"] == "file" or _SECRET_NAME.search(match["name"]))
     return next(hidden, "")
+
+
+def shell_variable_in(path: str, text: str) -> str:
+    """`${TOKEN}` in a setting that is called like a secret: a variable as others write it, here a plain text."""
+    found = _SHELL_VARIABLE.search(text) if _SECRET_NAME.search(path) else None
+    return found[0] if found else ""
 
 
 def _cleaned(value: object, secrets: Sequence[str]) -> object:
@@ -186,8 +207,10 @@ def _hidden(value: Any) -> Iterator[str]:
 
 _USER_OF_URL = re.compile(r"://[^/?#\s@:]*:?([^/?#\s@]*)@")
 _LIKELY_SECRET = 8
+_SHORTEST_WITHIN_WORDS = 4
 _KINDS = ("env", "file")
 _SECRET_NAME = re.compile("TOKEN|SECRET|PASS|PWD|KEY|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
+_SHELL_VARIABLE = re.compile(r"(?<!\$)\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)\}")
 
 

@@ -115,6 +115,8 @@ def _no_such_label(name: str, glob: str, series: Sequence[Selectable]) -> str:
     values = {value for one in series for value in _values(one.labels, one.tags, name)}
     if values:
         return f"selects nothing: no series has {quoted(glob)}, {kinds.hint(glob, sorted(values))}"
+    if name == "tag":
+        return "selects nothing: no probe or target has `tags`"
     names = {label for one in series for label in (*one.labels, *one.open)}
     return "selects nothing: " + kinds.unknown(name, sorted(names), "label")
 

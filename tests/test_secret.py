@@ -6,7 +6,7 @@ import pytest
 from perfmon.network.credentials import Authorization, BasicAuth
 from perfmon.network.tls import TlsConfig
 from perfmon.probes.http import Config
-from perfmon.secret import References, Secret, hidden, masked, secret_in
+from perfmon.secret import References, Secret, cut_out, hidden, masked, secret_in
 
 
 class Holder(msgspec.Struct):
@@ -108,3 +108,9 @@ def test_who_stands_before_the_host_of_a_url_is_hidden():
     assert "http://<secret>@proxy.example:3128" == masked(config)["proxy_url"]
     assert "see http://example.org/a@b" == masked(config)["body"]
     assert "s3cr@t" in hidden(config)
+
+
+def test_a_secret_of_a_letter_is_cut_out_as_a_word_only():
+    """It would leave a hole in every word that has the letter, and so be told."""
+    assert 'pip install "perfmon", got "<secret>"' == cut_out("p", 'pip install "perfmon", got "p"')
+    assert "the shop says <secret>" == cut_out("long", "the shop says long")

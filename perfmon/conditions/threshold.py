@@ -238,6 +238,8 @@ def _problem(one: Threshold, series_type: str, unit: Unit) -> str | None:
         return f"`{one.name}` of a counter says nothing, since it only grows: use `rate`"
     if series_type == "flag" and any(limit.quantity.per_s for limit in one.limits):
         return "`rate` of a flag is a share, expected a limit such as 1%"
+    if series_type == "flag" and one.unit not in ("", "ratio"):
+        return f"the series is of zeros and ones, and the limit in {_words(one.unit)}: is `metric` missing?"
     seen = _unit(one, series_type, unit)
     rate_of_seconds = seen == "ratio" and unit == "seconds" and one.unit == "seconds"
     if seen and one.unit and seen != one.unit and not rate_of_seconds:

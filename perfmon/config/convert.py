@@ -20,7 +20,7 @@ from perfmon.config.yaml_places import Node, Scalar, is_null, plain_scalar
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.errors import Problem
 from perfmon.kinds import nearest, unknown
-from perfmon.secret import References, secret_in
+from perfmon.secret import References, secret_in, shell_variable_in
 from perfmon.units import quoted
 
 __all__ = ["WRONG", "Reading", "key_path", "node_at"]
@@ -170,7 +170,7 @@ class Reading:
 
     def _list(self, node: Node, info: Any, path: str) -> Any:
         if not isinstance(node, SequenceNode):
-            return self.unexpected(node, path, "a list")
+            return self.unexpected(node, path, _a_list_for(node, info.item_type))
         if len(node.items) < (info.min_length or 0):
             self.problem(node, path, f"expected at least {info.min_length} item, got {len(node.items)}")
             return WRONG
@@ -258,6 +258,10 @@ class Reading:
     def _resolved(self, node: Scalar, path: str, *, public: bool = False) -> Any:
         if self._secrets is not None and self._secrets.search(path):
             return self.references.hide(node.text)
+        if self.references.env is not None and (variable := shell_variable_in(path, node.text)):
+            expected = variable.replace("{", "{env:")
+            self.problem(node, path, f"{quoted(variable)} is no reference, did you mean {quoted(expected)}?")
+            return WRONG
         try:
             return self.references.resolve(node.text, Path(node.file).parent, public=public)
         except ValueError as error:
@@ -376,7 +380,7 @@ def _expected_of_text(text: str, info: inspect.StrType, hints: Mapping[str, Any]
 
 
 def _choices(info: inspect.LiteralType) -> tuple[str, ...]:
-    return tuple(str(value) or '""' for value in info.values)
+    return tuple(str(value) for value in info.values if value != "")
 
 
 def _fits(node: Node, info: inspect.Type) -> bool:
@@ -399,6 +403,14 @@ def _found(node: Node) -> str:
     if isinstance(node, MappingNode):
         return "a mapping"
     return "nothing" if is_null(node) else quoted(node.text)
+
+
+def _a_list_for(node: Node, item: inspect.Type) -> str:
+    """A lone value where a list is expected is most often what it should have; a command line is not."""
+    scalar = any(_fits(node, one) for one in (item.types if isinstance(item, inspect.UnionType) else (item,)))
+    if not isinstance(node, Scalar) or not scalar or not re.fullmatch(r"\S{1,40}", node.text):
+        return "a list"
+    return f"a list such as [{node.text if node.text.isalnum() else quoted(node.text)}]"
 
 
 def _any_wrong(values: Iterable[Any]) -> bool:

@@ -168,7 +168,7 @@ def _targets(place: Place) -> list[Place]:
         if isinstance(place.node, MappingNode) and not any(
             kinds.nearest(key, ("targets", "discover")) for key in place.written if key != "targets"
         ):
-            place.problem("", '"targets" is missing, expected a list of addresses')
+            place.problem("", '"targets" is missing, expected a list of addresses, or "discover"')
         return []
     targets = place.at("targets")
     if not isinstance(targets.node, SequenceNode):

@@ -297,7 +297,7 @@ modules:
     [
         ("{headers: [a]}", "modules.m.websocket.headers: expected a mapping of headers by name, got a list"),
         ("{headers: {A: {value: [b]}}}", 'modules.m.websocket.headers.A.value: unknown setting "value", did you mean "values"?'),
-        ("{headers: {A: {values: b}}}", 'modules.m.websocket.headers.A.values: expected a list, got "b"'),
+        ("{headers: {A: {values: b}}}", 'modules.m.websocket.headers.A.values: expected a list such as [b], got "b"'),
         ("{http_config: []}", "modules.m.websocket.http_config: expected a mapping, got a list"),
         ("{http_config: {headers: a}}", 'modules.m.websocket.http_config.headers: expected a mapping of headers by name, got "a"'),
         ("{http_config: {authorization: geheim}}", "modules.m.websocket.http_config.authorization: expected a mapping, got"),

@@ -99,7 +99,7 @@ For: 3
         '5: every: expected more than 0s, got "0s"',
         "6: size: expected a size such as 512B, 1.5kB or 10MiB, got a list",
         '7: choice: unknown "c", expected one of: 3, a, b',
-        '8: names: expected a list, got "a"',
+        '8: names: expected a list such as [a], got "a"',
         '9: pair[1]: expected a whole number, got "b"',
         '10: table.a: expected a whole number, got "x"',
         '10: table["b c"]: expected a whole number, got "y"',
