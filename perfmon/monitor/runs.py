@@ -109,7 +109,8 @@ class Runs:
     def resume(self, key: str, *, failing: bool) -> None:
         """Go on with what a former life of the daemon knew of an entry; only while the schedule fires."""
         entry = self._entries[key]
-        entry.suspect = failing
+        if not (entry.running or entry.waits_for):  # the room gives back what it gave to a suspect only from a suspect
+            entry.suspect = failing
         if entry.failing_s is not None:
             self._pace(entry, failing=failing)
 

@@ -156,6 +156,20 @@ async def test_what_is_taken_out_while_it_waits_never_runs_and_what_is_replaced_
         assert anew.at
 
 
+async def test_what_is_learned_of_a_former_life_while_it_runs_or_waits_takes_no_place_for_ever():
+    async with running(in_flight=2) as runs:  # one place for suspects, and all are until they have run
+        works = {name: Begun(takes_s=0.05) for name in ("running", "waiting", "third")}
+        for name, work in works.items():
+            runs.add(name, 3600.0, work, limited=True)
+            runs._enter(runs._entries[name])
+        runs.resume("running", failing=False)
+        runs.resume("waiting", failing=False)
+        await asyncio.sleep(0.3)
+
+        assert [1, 1, 1] == [len(work.at) for work in works.values()]
+        assert (0, 0) == (runs.room.taken, runs.room._suspects)
+
+
 async def test_a_defect_spoils_one_run_and_gives_its_place_back():
     async def broken():
         raise RuntimeError("boom")
