@@ -8,7 +8,7 @@ after a month, but for the summaries that fill.
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ class Series:
     def add_check(self, check: Check) -> None:
         """Begin to expect a check; one that is known already keeps its past."""
         if check.key in self.checks:
-            self.checks[check.key].check = check
+            self.checks[check.key].go_on_as(check)
         else:
             self.checks[check.key] = CheckSeries(check, since=self._clock.monotonic())
 
@@ -230,8 +230,7 @@ class CheckSeries:
         self.failures = 0
         self.recent = Recent()
         self._points = _Points(_USUAL)
-        capacity = min(_POINTS_PER_HOUR, math.ceil(_POINTS_PER_HOUR / check.interval_s))
-        self._hour = array("f", [0.0]) * capacity  # durations of the last hour's runs, a ring
+        self._hour = _hour_of(check)  # durations of the last hour's runs, a ring
         self._hour_next = 0
         self._hour_count = 0
         self._minute = -1  # number of the minute that is open
@@ -269,6 +268,17 @@ class CheckSeries:
         self._points.add(measurement.at, _columns(self._points.names, measurement))
         self.recent.add(measurement)
         return closed
+
+    def go_on_as(self, check: Check) -> None:
+        """Be of a check with the same key; how many durations an hour has hangs on how often it runs."""
+        before, self.check = self.check, check
+        if check.interval_s == before.interval_s:
+            return
+        durations = self._newest(min(self._hour_count, len(self._hour)))
+        self._hour = _hour_of(check)
+        kept = durations[-len(self._hour) :]
+        self._hour[: len(kept)] = array("f", kept)
+        self._hour_next, self._hour_count = len(kept) % len(self._hour), len(kept)
 
     def window(self, metric: str, span_s: float, now: float) -> Window:
         """The last `span_s` seconds of "failed", "first_try_failed", "duration" or "duration:<phase>"."""
@@ -386,6 +396,11 @@ class CheckSeries:
         if start >= 0:
             return self._hour[start : self._hour_next]
         return self._hour[start:] + self._hour[: self._hour_next]
+
+
+def _hour_of(check: Check) -> "array[float]":
+    """A place for the duration of each run of an hour."""
+    return array("f", [0.0]) * min(_POINTS_PER_HOUR, math.ceil(_POINTS_PER_HOUR / check.interval_s))
 
 
 class SamplerSeries:
@@ -515,16 +530,16 @@ class _Points:
         self._keep_s = max(self._keep_s, span_s)
         if name not in self.names:
             self._begin_column(name)
+        column = self._columns[self.names.index(name)]
         first = bisect_right(self._times, now - span_s)
-        return self._times[first:], self._columns[self.names.index(name)][first:]
+        if first < len(column) and not _is_known(column[first]):
+            first = bisect_left(column, 1, lo=first, key=_is_known)
+        return self._times[first:], column[first:]
 
     def _begin_column(self, name: str) -> None:
-        """A column is kept from the first time a rule asks for it; what came before is not known."""
-        del self._times[:]
-        for column in self._columns:
-            del column[:]
+        """A column is kept from the first time a rule asks for it; what came before is not known, and is `nan`."""
         self.names = (*self.names, name)
-        self._columns = (*self._columns, array("d"))
+        self._columns = (*self._columns, array("d", [math.nan]) * len(self._times))
 
     def _trim(self, now: float) -> None:
         first = bisect_right(self._times, now - self._keep_s)
@@ -532,6 +547,10 @@ class _Points:
         for column in self._columns:
             del column[:first]
         self._trim_at = 2 * len(self._times) + _TRIM_EVERY
+
+
+def _is_known(value: float) -> bool:
+    return not math.isnan(value)
 
 
 def _columns(names: Sequence[str], measurement: Measurement) -> Sequence[float]:

@@ -125,6 +125,40 @@ def test_a_phase_becomes_a_column_when_a_rule_asks_for_it(series, clock):
     assert [0.25, 0.0] == list(series.window(watched.key, "duration:tls", 60.0, clock.monotonic()).values)
 
 
+def test_a_column_that_begins_leaves_the_others_their_past(series, clock):
+    watched = check()
+    series.add_check(watched)
+    series.window(watched.key, "duration", 60.0, clock.monotonic())
+    for duration_s in (0.5, 0.75):
+        run(series, clock, watched, duration_s=duration_s, phases={"tls": 0.5})
+        clock.advance(10.0)
+    series.window(watched.key, "duration:tls", 60.0, clock.monotonic())
+    run(series, clock, watched, duration_s=1.0, phases={"tls": 0.25})
+    duration, tls = (series.window(watched.key, name, 60.0, clock.monotonic()) for name in ("duration", "duration:tls"))
+
+    assert [0.5, 0.75, 1.0] == list(duration.values)
+    assert ([0.25], [clock.monotonic()]) == (list(tls.values), list(tls.times))
+
+
+@pytest.mark.parametrize(("interval_s", "kept"), [(1200.0, [3.0, 4.0, 5.0]), (100.0, [2.0, 3.0, 4.0, 5.0])])
+def test_a_check_that_runs_more_or_less_often_from_now_on_keeps_its_past(series, clock, interval_s, kept):
+    watched = check(interval_s=900.0)  # four durations are kept
+    series.add_check(watched)
+    series.window(watched.key, "duration", 7200.0, clock.monotonic())
+    for number in range(6):
+        run(series, clock, watched, duration_s=float(number), failure=REFUSED)
+        clock.advance(1.0)
+    series.add_check(check(interval_s=interval_s))
+    past = series.checks[watched.key]
+    minute = series.minute(clock.monotonic())
+
+    assert 6 == len(series.window(watched.key, "duration", 7200.0, clock.monotonic()))
+    assert (6, 6, REFUSED) == (past.runs, past.recent.failed_in_a_row, past.last.failure)
+    assert stats.quantile(kept, 0.5) == past.quantiles(minute)[0]
+    run(series, clock, watched, duration_s=6.0)
+    assert stats.quantile([*kept[interval_s == 1200.0 :], 6.0], 0.5) == past.quantiles(minute)[0]
+
+
 def test_raw_points_do_not_grow_with_time(series, clock):
     watched = check(interval_s=1.0)
     series.add_check(watched)
