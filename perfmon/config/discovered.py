@@ -49,8 +49,8 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     blueprint: Blueprint
 
 
-def checks_of(blueprint: Blueprint, found: Iterable[Found]) -> tuple[list[Check], list[str]]:
-    """A check for each target, and sentences for those that cannot be watched."""
+def checks_of(blueprint: Blueprint, found: Iterable[Found]) -> tuple[dict[str, Check], list[str]]:
+    """A check for each target by its key, and sentences for those that cannot be watched."""
     checks: dict[str, Check] = {}
     refused: list[str] = []
     for one in found:
@@ -59,9 +59,10 @@ def checks_of(blueprint: Blueprint, found: Iterable[Found]) -> tuple[list[Check]
         except ValueError as error:
             refused.append(f"{one.where}: {error}")
             continue
-        if checks.setdefault(check.key, check) != check:
+        known = checks.setdefault(check.key, check)
+        if known is not check and known != check:
             refused.append(f"{one.where}: {quoted(one.address)} is a target of this probe already, with other labels")
-    return list(checks.values()), refused
+    return checks, refused
 
 
 # ---------------------------------------------------------------- one target

@@ -7,7 +7,7 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from perfmon.monitor import heartbeat
 from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
-from perfmon.monitor.notify import Notifier
+from perfmon.monitor.notify import OUTCOMES, Notifier
 from perfmon.monitor.recent import Spell
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
@@ -49,6 +49,8 @@ KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
 HOUR_S = 3600.0
+MINUTES_AT_ONCE = 100  # written down in one turn
+YOUNG = 1_000  # new checks that the garbage collector may walk through at each pass
 RARE_S = 60.0  # checks that run less often show their last result again after a restart
 FAILURES_KEPT_S = 7 * 86_400.0  # of a check that is not watched any more
 HANGS_S = 10.0  # a reading that takes longer is said to hang
@@ -127,6 +129,7 @@ class Daemon:
         self._results_at: dict[str, float] = {}  # of the results that the store has, by check
         self._failed: set[str] = set()  # of these the state file does not know the last failures
         self._former_failures: dict[str, list[Spell]] = {}  # of a former life, for checks that discovery brings later
+        self._young = 0  # checks that were new since the garbage collector was last spared
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[list[str]]] = set()
 
@@ -137,7 +140,7 @@ class Daemon:
         listen = self.config.web.listen
         names = (*listen, urlsplit(self.config.web.external_url).netloc)
         async with serve(app(self._face(), listen=names), listen) as addresses:
-            self._begin()
+            await self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
             _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())
             await stop.wait()
@@ -167,29 +170,25 @@ class Daemon:
             )
         )
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         self._former_failures = self._known_failures()
         self.series.remember(self._store.summaries(self.clock.wall()))
-        self._apply(self.config)
-        self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
-        self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
-        # No key of a check or a sampler begins like these: a name holds no "/".
-        self.runs.add("/sweep", SWEEP_S, self._sweep)
-        self.runs.add("/keep", KEEP_S, self._keep)
-        self.runs.schedule.start()
-        self._resume(self._checks)
+        async with self._reloading:  # what the sources of targets find meanwhile waits
+            await self._apply(self.config)
+            self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
+            # No key of a check or a sampler begins like these: a name holds no "/".
+            self.runs.add("/sweep", SWEEP_S, self._sweep)
+            self.runs.add("/keep", KEEP_S, self._keep)
+            self.runs.schedule.start()
+            await self._resume(self._checks)
         self.watching = True
         self._note_reload(success=True)
-        # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
-        # nothing behind that only the collector could free, so the young are looked through less often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 10, 10)
+        self._young = 0
+        _spare_the_collector()
 
     def _end(self) -> None:
-        self._keep_minutes()
-        self._keep_results()
-        self._keep_failures()
+        for _ in self._keeping():
+            pass
         left = self.notifier.stop(STOP_S)
         saved = self._store.close(STOP_S)
         if left:
@@ -217,7 +216,7 @@ class Daemon:
                     self._say_what_waits_for_a_restart()
                     _log.info("config is unchanged")
                     return []
-                self._apply(config)
+                await self._apply(config)
             except PerfmonError as error:
                 return self._not_taken(str(error).splitlines())
             except Exception as error:  # noqa: BLE001 - the old config goes on
@@ -233,23 +232,24 @@ class Daemon:
         self._note_reload(success=False)
         return problems
 
-    def _apply(self, config: Config) -> None:
-        """Go over to a config. What did not change keeps its phase, its counters and its alerts."""
-        now = self.clock.monotonic()
+    async def _apply(self, config: Config) -> None:
+        """Go over to a config. What did not change keeps its phase, its counters and its alerts.
+
+        Among thousands of targets in turns: no probe waits for it. Until it is over, some are watched the old way.
+        """
         samplers = {sampler.key: sampler for sampler in config.samplers}
         # A reader may fail to open. So it comes before any change: a config is taken as a whole or not at all.
         readers = {key: _opened(new, self.clock) for key, new in samplers.items() if self._samplers.get(key) != new}
-        self.discoveries.replace(config.discoveries)
+        await self.discoveries.replace(config.discoveries)
         checks = self._wanted(config)
-        for key in [key for key in (*self._checks, *self._samplers) if key not in checks and key not in samplers]:
-            self._forget(key, now)
-        self.rules.replace(config.rules, now)
+        await self._forget_all_but(checks.keys() | samplers.keys())
+        await self.rules.replace(config.rules, self.clock.monotonic())
         self.notifier.replace(config.receivers, self.rules.alerts())
-        for key, check in checks.items():
-            if self._checks.get(key) != check:
-                self._watch_check(check, now)
+        self._forget_instruments(config)
+        await self._watch_all(checks)
         for key, reader in readers.items():
-            self._watch_sampler(samplers[key], reader, now)
+            self._watch_sampler(samplers[key], reader, self.clock.monotonic())
+        self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
         self.runs.room.in_flight = config.limits.in_flight
         self.runs.room.per_host = config.limits.in_flight_per_host
         if config.log != self.config.log:
@@ -261,43 +261,64 @@ class Daemon:
         """Go over to the targets that the sources name now; those that stay keep their phase, counters and alerts."""
         async with self._reloading:
             wanted = self._wanted(self.config)
-            gone = [key for key in self._checks if key not in wanted]
-            new = [check for key, check in wanted.items() if self._checks.get(key) != check]
-            turns = Turns(self.clock)
-            for key in gone:
-                self._forget(key, self.clock.monotonic())
-                await turns.next()
-            for check in new:
-                self._watch_check(check, self.clock.monotonic())
-                await turns.next()
+            gone = await self._forget_all_but(wanted.keys() | self._samplers.keys())
+            new = await self._watch_all(wanted)
             self.runs.schedule.realign()
             if gone or new:
-                _log.info("targets changed", gone=len(gone), new_or_changed=len(new), **self._size())
+                _log.info("targets changed", gone=gone, new_or_changed=len(new), **self._size())
             if first:
-                await self._take_up({check.key: check for check in new})
+                await self._take_up(new)
 
     async def _take_up(self, new: Mapping[str, Check]) -> None:
         """Go on with what a former life knew of targets that were found only now."""
-        self._resume(new)
-        rows = await in_thread(partial(self._store.minutes, self.clock.wall() - HOUR_S), name="perfmon-minutes")
+        await self._resume(new)
+        known = partial(self._store.minutes, self.clock.wall() - HOUR_S, of=new.keys())
         turns = Turns(self.clock)
-        for row in rows:
-            if row.series in new:
-                self._restore([row])
-                await turns.next()
+        for row in await in_thread(known, name="perfmon-minutes"):
+            self._restore([row])
+            await turns.next()
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
 
     def _wanted(self, config: Config) -> dict[str, Check]:
         """All checks by key: what is written, and what was found."""
         return self.discoveries.checks({check.key: check for check in config.checks}, config.limits.targets)
 
+    async def _watch_all(self, checks: Mapping[str, Check]) -> dict[str, Check]:
+        """Watch those that are not watched like that already, in turns; answers with these."""
+        new: dict[str, Check] = {}
+        turns = Turns(self.clock)
+        for key, check in checks.items():
+            if self._checks.get(key) is not check and self._checks.get(key) != check:
+                self._watch_check(check, self.clock.monotonic())
+                new[key] = check
+            await turns.next()
+        self._young += len(new)
+        if self._young >= YOUNG and self.watching:
+            self._young = 0
+            _spare_the_collector(quickly=True)
+        return new
+
+    async def _forget_all_but(self, keys: Collection[str]) -> int:
+        """Watch no others, in turns; answers with how many that were."""
+        gone = [key for key in (*self._checks, *self._samplers) if key not in keys]
+        turns = Turns(self.clock)
+        for key in gone:
+            self._forget(key, self.clock.monotonic())
+            await turns.next()
+        return len(gone)
+
+    def _forget_instruments(self, config: Config) -> None:
+        """Take what perfmon says of rules and receivers that are not in `config` off the page."""
+        for rule in {rule.name for rule in self.config.rules} - {rule.name for rule in config.rules}:
+            self.instruments.forget_rule(rule)
+        for name in {one.name for one in self.config.receivers} - {one.name for one in config.receivers}:
+            self.instruments.forget_receiver(name, OUTCOMES)
+
     def _watch_check(self, check: Check, now: float) -> None:
-        former = self._checks.get(check.key)
-        if former is not None and former.interval_s != check.interval_s:
-            self.series.remove(check.key)  # its hour is cut to the interval
+        is_new = check.key not in self._checks
         self._checks[check.key] = check
         self.series.add_check(check)
-        if former is None:
+        if is_new:
             self.series.checks[check.key].recent.restore(self._former_failures.pop(check.key, ()))
         self.rules.add(
             check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now, tags=check.target.tags
@@ -430,10 +451,10 @@ class Daemon:
             await asyncio.sleep(0)  # each takes longer than a turn by itself
 
     async def _keep(self) -> None:
-        """Write down what failed and the minutes that were closed, and forget what has been silent for an hour."""
-        self._keep_minutes()
-        self._keep_results()
-        self._keep_failures()
+        """Write down what is new, in turns, and forget what has been silent for an hour."""
+        turns = Turns(self.clock)
+        for _ in self._keeping():
+            await turns.next()
         now = self.clock.monotonic()
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
@@ -441,26 +462,37 @@ class Daemon:
 
     # ------------------------------------------------------------ state
 
-    def _keep_minutes(self) -> None:
-        if self._minutes:
-            self._store.put_minutes(self._minutes)
-            self._minutes = []
+    def _keeping(self) -> Iterator[None]:
+        """Write down what the state file does not know yet, in small pieces of work."""
+        yield from self._keep_minutes()
+        yield from self._keep_results()
+        yield from self._keep_failures()
+
+    def _keep_minutes(self) -> Iterator[None]:
+        while self._minutes:
+            rows, self._minutes = self._minutes[:MINUTES_AT_ONCE], self._minutes[MINUTES_AT_ONCE:]
+            self._store.put_minutes(rows)
+            yield
         self._store.put_summaries(self.series.take_summaries())
+        yield
 
-    def _keep_results(self) -> None:
+    def _keep_results(self) -> Iterator[None]:
         """Write down the last results of checks that will not run again soon after a restart."""
-        pasts = [past for past in self.series.checks.values() if past.check.interval_s >= RARE_S]
-        lasts = {past.check.key: past.last for past in pasts if past.last is not None}
-        new = {key: last for key, last in lasts.items() if self._results_at.get(key) != last.at}
-        if new:
-            self._store.put_results(new)
-            self._results_at |= {key: last.at for key, last in new.items()}
+        for key, past in list(self.series.checks.items()):
+            last = past.last
+            if past.check.interval_s < RARE_S or last is None or self._results_at.get(key) == last.at:
+                continue
+            if key in self._checks:  # and did not go away in somebody else's turn
+                self._store.put_results({key: last})
+                self._results_at[key] = last.at
+            yield
 
-    def _keep_failures(self) -> None:
-        failed, self._failed = self._failed, set()
-        for key in failed:
+    def _keep_failures(self) -> Iterator[None]:
+        while self._failed:
+            key = self._failed.pop()
             past = self.series.checks.get(key)
             self._store.put_failures(key, () if past is None else past.recent.spells())
+            yield
 
     def _known_failures(self) -> dict[str, list[Spell]]:
         """What last failed in a former life; what nobody has watched for a week is forgotten."""
@@ -484,24 +516,29 @@ class Daemon:
                 number = self.series.minute_at_wall(row.start)
                 past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
 
-    def _resume(self, checks: Mapping[str, Check]) -> None:
-        """Go on from the last results of checks that run rarely: else a restart leaves a hole as long as the interval.
-
-        One that is older than two intervals says nothing of today.
-        """
-        now = self.clock.monotonic()
-        for key, found in self._store.results().items():
+    async def _resume(self, checks: Mapping[str, Check]) -> None:
+        """Go on from the last results of checks that run rarely: a restart leaves no hole as long as their interval."""
+        turns = Turns(self.clock)
+        for key in self._store.with_results():
             check = checks.get(key)
-            if check is None and (key in self._checks or self.discoveries.may_bring(key)):
-                continue  # it goes on already, or may yet be found
-            if check is None or check.interval_s < RARE_S or check.module.name != found.module:
+            if check is not None:
+                self._resume_one(check)
+            elif key not in self._checks and not self.discoveries.may_bring(key):
                 self._store.forget_result(key)
-            elif now - found.at < 2 * check.interval_s and self.series.checks[key].last is None:
-                result = replace(found, target=check.target, at=min(found.at, now))
-                self.series.checks[key].resume(result)
-                self.exposition.observe(result, check, counted=False)
-                self.runs.resume(key, failing=not result.success)
-                self._results_at[key] = result.at
+            await turns.next()
+
+    def _resume_one(self, check: Check) -> None:
+        """One that is older than two intervals says nothing of today."""
+        now, key = self.clock.monotonic(), check.key
+        found = self._store.result(key)
+        if found is None or check.interval_s < RARE_S or check.module.name != found.module:
+            self._store.forget_result(key)
+        elif now - found.at < 2 * check.interval_s and self.series.checks[key].last is None:
+            result = replace(found, target=check.target, at=min(found.at, now))
+            self.series.checks[key].resume(result)
+            self.exposition.observe(result, check, counted=False)
+            self.runs.resume(key, failing=not result.success)
+            self._results_at[key] = result.at
 
     def _may_come(self, key: str) -> bool:
         return self.discoveries.may_bring(key) or any(key.startswith(f"{sampler}/") for sampler in self._samplers)
@@ -515,6 +552,16 @@ class Daemon:
 def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
     reader: measure.Reader = kinds.load("samplers", sampler.kind).open(sampler.config, clock)
     return reader
+
+
+def _spare_the_collector(*, quickly: bool = False) -> None:
+    """What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets).
+
+    A run leaves nothing behind that only the collector could free, so the young are looked through less often.
+    """
+    gc.collect(1 if quickly else 2)  # the old ones alone take as long as what is to be spared
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def page_url(listen: str) -> str:

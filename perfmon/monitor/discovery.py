@@ -14,9 +14,9 @@ import structlog
 
 from perfmon import kinds
 from perfmon.clock import Clock
-from perfmon.config.discovered import Discovery, checks_of
+from perfmon.config.discovered import Blueprint, Discovery, checks_of
 from perfmon.model import Check
-from perfmon.monitor.selfmetrics import Instruments
+from perfmon.monitor.selfmetrics import Instruments, remove
 from perfmon.network import Network
 from perfmon.target_groups import Found, Listing
 from perfmon.threads import in_thread
@@ -50,23 +50,28 @@ class Discoveries:
         self._sources: dict[str, _Source] = {}
         self._left_out = 0
 
-    def replace(self, discoveries: Iterable[Discovery]) -> None:
+    async def replace(self, discoveries: Iterable[Discovery]) -> None:
         """Go on with other sources. One that looks in the same place goes on as it is.
 
         One that looks elsewhere has the targets of the former until its own first answer.
         """
         former, self._sources = self._sources, {}
+        outdated: list[_Source] = []
         for new in discoveries:
             source = former.pop(new.key, None)
             if source is None or not _looks_the_same(source.discovery, new):
                 source = self._opened(new, source)
+                outdated.append(source)
             elif source.discovery.blueprint != new.blueprint:
-                source.checks, source.refused = checks_of(new.blueprint, source.found)
+                outdated.append(source)
             source.discovery = new
             self._sources[new.key] = source
         for gone in former.values():
             gone.end()
         self._forget_instruments(gone.labels for gone in former.values())
+        for source in outdated:
+            if source.found:
+                await self._make_anew(source)
 
     def checks(self, beside: Mapping[str, Check], limit: int) -> dict[str, Check]:
         """Those `beside` by key, and what the sources name beside them: first come, and `limit` in all at most."""
@@ -75,10 +80,10 @@ class Discoveries:
         left_out: Counter[_Labels] = Counter()
         for source in self._sources.values():
             left_out[source.labels] += len(source.refused)
-            for check in source.checks:
-                if check.key not in every and len(every) >= limit:
+            for key, check in source.checks.items():
+                if key not in every and len(every) >= limit:
                     left_out[source.labels] += 1
-                elif every.setdefault(check.key, check) is check:
+                elif every.setdefault(key, check) is check:
                     watched[source.labels] += 1
         self._tell(watched, left_out)
         self._say_left_out(left_out.total() - sum(len(source.refused) for source in self._sources.values()), limit)
@@ -86,7 +91,8 @@ class Discoveries:
 
     def may_bring(self, key: str) -> bool:
         """Whether a check of that key may still come: one of its probe's sources has not answered in full yet."""
-        return any(not source.answered and key.startswith(f"{source.labels[0]}/") for source in self._sources.values())
+        probe = key.partition("/")[0]
+        return any(not source.answered and source.labels[0] == probe for source in self._sources.values())
 
     async def stop(self) -> None:
         """Look no more."""
@@ -103,7 +109,6 @@ class Discoveries:
         if former is not None:
             former.end()
             source.found = source.inherited = former.found
-            source.checks, source.refused = checks_of(discovery.blueprint, former.found)
         for outcome in OUTCOMES:
             self._instruments.discovery_refreshes.labels(*source.labels, outcome)
         source.task = asyncio.get_running_loop().create_task(self._watch(source))
@@ -141,12 +146,20 @@ class Discoveries:
         """Make checks of what was found; whether it is something else than the last time."""
         while found != source.found:
             blueprint = source.discovery.blueprint
-            # Thousands of targets take a while, and probes shall not wait for it.
-            made = await in_thread(partial(checks_of, blueprint, found), name="perfmon-discovery")
+            made = await _made(blueprint, found)
             if source.discovery.blueprint is blueprint:  # no reload came between
                 source.found, (source.checks, source.refused) = found, made
                 return True
         return False
+
+    async def _make_anew(self, source: "_Source") -> None:
+        """Make other checks of what was found before the discovery was changed."""
+        while True:
+            found = source.found
+            made = await _made(source.discovery.blueprint, found)
+            if found is source.found:  # nothing else was found meanwhile
+                source.checks, source.refused = made
+                return
 
     # ------------------------------------------------------------ telling
 
@@ -170,9 +183,9 @@ class Discoveries:
     def _forget_instruments(self, gone: Iterable["_Labels"]) -> None:
         for probe, kind in set(gone) - {source.labels for source in self._sources.values()}:
             for gauge in ("discovery_targets", "discovery_refused", "discovery_last_success"):
-                _remove(getattr(self._instruments, gauge), probe, kind)
+                remove(getattr(self._instruments, gauge), probe, kind)
             for outcome in OUTCOMES:
-                _remove(self._instruments.discovery_refreshes, probe, kind, outcome)
+                remove(self._instruments.discovery_refreshes, probe, kind, outcome)
 
 
 _Labels = tuple[str, str]  # probe, kind
@@ -186,7 +199,7 @@ class _Source:
         self.finder = finder
         self.found: tuple[Found, ...] = ()
         self.inherited: tuple[Found, ...] = ()  # of the source before a reload, until the first full answer
-        self.checks: list[Check] = []
+        self.checks: dict[str, Check] = {}  # by key
         self.refused: list[str] = []  # of `found`
         self.answered = False  # in full, once at least
         self.success_at = 0.0  # Unix time
@@ -221,6 +234,11 @@ class _Source:
         self._refused_said = refused
 
 
+def _made(blueprint: Blueprint, found: tuple[Found, ...]) -> "asyncio.Future[tuple[dict[str, Check], list[str]]]":
+    """Checks of what was found, in a thread: thousands of targets take a while, and probes shall not wait for it."""
+    return in_thread(partial(checks_of, blueprint, found), name="perfmon-discovery")
+
+
 def _with_inherited(listing: Listing, source: _Source) -> tuple[Found, ...]:
     """What was found; until the whole source can be read, what was known before a reload may still be right."""
     if not listing.broken:
@@ -231,11 +249,3 @@ def _with_inherited(listing: Listing, source: _Source) -> tuple[Found, ...]:
 
 def _looks_the_same(former: Discovery, now: Discovery) -> bool:
     return (former.kind, former.config, former.refresh_s) == (now.kind, now.config, now.refresh_s)
-
-
-def _remove(instrument: Any, *labels: str) -> None:
-    """Take a series away; one that never came to be is no mistake."""
-    try:
-        instrument.remove(*labels)
-    except KeyError:
-        return

@@ -23,10 +23,12 @@ from perfmon.monitor.mailbox import RESOLVED_AGAIN_S, Mailbox
 from perfmon.monitor.store import Store
 from perfmon.receivers import Notice
 
-__all__ = ["Notifier", "Outcome", "backoff_s"]
+__all__ = ["OUTCOMES", "Notifier", "Outcome", "backoff_s"]
+
+OUTCOMES = ("sent", "retried", "failed", "dropped")
 
 Outcome = Callable[[str, str], None]
-"""Called with a receiver's name and "sent", "retried", "failed" or "dropped", once a notice, from any thread."""
+"""Called with a receiver's name and one of `OUTCOMES`, once a notice, from any thread."""
 
 BATCH = 64
 FIRST_RETRY_S = 1.0

@@ -20,6 +20,7 @@ from perfmon.clock import Clock
 from perfmon.model import Alert, Labels, Rule, Verdict, Window
 from perfmon.monitor import alert as alerts
 from perfmon.monitor.store import Store
+from perfmon.monitor.turns import Turns
 from perfmon.selection import matches
 
 __all__ = ["Rules"]
@@ -96,17 +97,29 @@ class Rules:
             self._unbind(series)
         return self._end(self._alerts_of(key), _NOT_WATCHED, now)
 
-    def replace(self, rules: Iterable[Rule], now: float) -> list[Alert]:
-        """Go on with other rules; answers with alerts told.
+    async def replace(self, rules: Iterable[Rule], now: float) -> list[Alert]:
+        """Go on with other rules, series by series in turns with what else is to be done; answers with alerts told.
 
         An alert goes on when a rule of the new ones makes one with the same labels: with another limit or `for` it is
         still the same alert to those who were told. The others are resolved and forgotten.
         """
+        rules = list(rules)
+        if rules == [judge.rule for judge in self._rules]:
+            return []
         self._rules = [_Judge(rule) for rule in rules]
-        for series in self._series.values():
-            self._unbind(series)
-            self._bind(series, now)
-        return self._end_gone(self.alerts(), now)
+        turns = Turns(self._clock)
+        for series in list(self._series.values()):
+            if self._series.get(series.key) is series:  # not one that went away in somebody else's turn
+                self._unbind(series)
+                self._bind(series, now)
+            await turns.next()
+        for name in self.evaluations.keys() - {rule.name for rule in rules}:
+            del self.evaluations[name]
+        told: list[Alert] = []
+        for key in list(self._alerts):
+            told += self._end_gone(self._alerts_of(key), now)
+            await turns.next()
+        return told
 
     def settle(self, now: float, *, may_come: Callable[[str], bool]) -> list[Alert]:
         """Say that all series known at the start were added: alerts left over from the former life are resolved.

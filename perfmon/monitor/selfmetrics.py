@@ -5,7 +5,8 @@ prometheus-client's, in a registry of their own: instruments are asked by name i
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.samples import Sample
@@ -13,7 +14,7 @@ from prometheus_client.samples import Sample
 from perfmon import __version__
 from perfmon.metrics import BLACKBOX_FAMILIES, LATENCY_BUCKETS_S, SELF_FAMILIES, Family
 
-__all__ = ["Instruments"]
+__all__ = ["Instruments", "remove"]
 
 _FAMILIES = {family.name: family for family in (*SELF_FAMILIES, *BLACKBOX_FAMILIES)}
 
@@ -67,6 +68,15 @@ class Instruments:
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
             yield _FAMILIES[name], [sample for sample in metric.samples if not sample.name.endswith("_created")]
 
+    def forget_rule(self, rule: str) -> None:
+        """Show nothing any more of a rule that is gone."""
+        remove(self.rule_evaluations, rule)
+
+    def forget_receiver(self, receiver: str, outcomes: Iterable[str]) -> None:
+        """Show nothing any more of a receiver that is gone."""
+        for outcome in outcomes:
+            remove(self.notifications, receiver, outcome)
+
     def _counter(self, name: str) -> Counter:
         family = _FAMILIES[name]
         return Counter(name, family.help, family.labels, registry=self.registry)
@@ -78,3 +88,9 @@ class Instruments:
     def _histogram(self, name: str) -> Histogram:
         family = _FAMILIES[name]
         return Histogram(name, family.help, family.labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+
+
+def remove(instrument: Counter | Gauge, *labels: str) -> None:
+    """Take a series away; one that never came to be is no mistake."""
+    with suppress(KeyError):  # newer versions of prometheus-client raise nothing
+        instrument.remove(*labels)

@@ -9,7 +9,7 @@ bound, then the oldest are dropped and counted. Instants are monotonic here and 
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,12 +142,17 @@ class Store:
         with self.together():
             self._put(("results", key, ""), None)
 
-    def results(self) -> dict[str, Measurement]:
-        """The last results of checks that were put, by their keys."""
+    def with_results(self) -> list[str]:
+        """The keys of checks whose last result is remembered."""
         with self._changed:
-            rows = {key: row for (table, key, *_), row in self._kept.items() if table == "results"}
-        read = {key: self._decode(row, Measurement) for key, row in rows.items()}
-        return {key: self._dated(result, from_wall) for key, result in read.items() if result is not None}
+            return [key for table, key, *_ in self._kept if table == "results"]
+
+    def result(self, key: str) -> Measurement | None:
+        """The last result of a check; None for one that is not known or not understood."""
+        with self._changed:
+            row = self._kept.get(("results", key, ""))
+        found = None if row is None else self._decode(row, Measurement)
+        return None if found is None else self._dated(found, from_wall)
 
     def put_minutes(self, rows: Iterable[MinuteRow]) -> None:
         """Remember minutes; the same minute of a series again replaces it."""
@@ -192,10 +197,11 @@ class Store:
         rows = ((row, self._decode(row[3], list[float | None])) for row in found)
         return [SummaryRow(row[0], row[1], row[2], values) for row, values in rows if values is not None]
 
-    def minutes(self, since: float) -> list[MinuteRow]:
-        """Minutes in the file that began at Unix time `since` or later, oldest first."""
+    def minutes(self, since: float, *, of: Collection[str] | None = None) -> list[MinuteRow]:
+        """Minutes in the file that began at Unix time `since` or later, oldest first; `of` these series alone."""
         rows = self._read(lambda file: file.minutes(since))
-        values = ((series, start, self._decode(row, list[float | None])) for series, start, row in rows)
+        wanted = rows if of is None else [row for row in rows if row[0] in of]
+        values = ((series, start, self._decode(row, list[float | None])) for series, start, row in wanted)
         return [MinuteRow(series, start, found) for series, start, found in values if found is not None]
 
     @contextmanager

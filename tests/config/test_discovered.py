@@ -28,7 +28,8 @@ def discovery(tmp_path):
 
 
 def made(discovery, *targets):
-    return checks_of(discovery.blueprint, [Found(address, labels, "t") for address, labels in targets])
+    checks, refused = checks_of(discovery.blueprint, [Found(address, labels, "t") for address, labels in targets])
+    return list(checks.values()), refused
 
 
 def test_a_source_knows_where_to_look_and_what_its_targets_have_in_common(discovery, tmp_path):

@@ -12,8 +12,12 @@ from structlog.testing import capture_logs
 from perfmon import config, kinds
 from perfmon.clock import SystemClock
 from perfmon.config import Config, State
-from perfmon.model import Failure, Measurement, Rule, Sampler
+from perfmon.measure import Reading
+from perfmon.model import Failure, Measurement, Receiver, Rule, Sample, Sampler
 from perfmon.monitor.daemon import Daemon
+
+THRESHOLD = kinds.load("conditions", "threshold")
+LOAD = Sample(name="perfmon_host_load1", value=9.0)
 
 
 @pytest.fixture(autouse=True)
@@ -213,11 +217,95 @@ async def test_results_of_what_is_no_longer_watched_are_forgotten(network, tmp_p
     source = Source(rarely(tmp_path / "state"))
     async with running(source, network) as daemon:
         seen(daemon, at=SystemClock().monotonic())
-        daemon._keep_results()
-        assert 1 == len(daemon._store.results())
+        await daemon._keep()
+        assert 1 == len(daemon._store.with_results())
         source.said = replace(source.said, checks=OTHER.checks)
         assert [] == await daemon.reload()
-        assert {} == daemon._store.results()
+        assert [] == daemon._store.with_results()
+
+
+# ---------------------------------------------------------------- what is gone
+
+
+async def test_numbers_about_rules_and_receivers_that_are_gone_leave_the_page(network):
+    webhook = Receiver(name="pager", kind="log", config=kinds.load("receivers", "log").Config())
+    source = Source(replace(ONE, receivers=(*ONE.receivers, webhook)))
+    async with running(source, network) as daemon:
+        [check] = ONE.checks
+        daemon.observe(check, failed_run(check))
+        for outcome in ("sent", "failed"):
+            daemon.instruments.notifications.labels("pager", outcome).inc()
+        before = await shown(daemon)
+        source.said = replace(ONE, rules=(replace(ONE.rules[0], name="Other"),))
+        assert [] == await daemon.reload()
+        after = await shown(daemon)
+
+    assert 'perfmon_rule_evaluations_total{rule="ProbeDown"}' in before
+    assert 'perfmon_notifications_total{receiver="pager",outcome="sent"}' in before
+    assert "ProbeDown" not in after
+    assert "pager" not in after
+
+
+async def shown(daemon):
+    """The page as it is scraped."""
+    body, _ = await daemon._face().scrape("", "")
+    return body.decode()
+
+
+async def test_an_alert_that_waits_for_a_sampler_ends_with_it_and_not_an_hour_later(network, tmp_path):
+    """Its series has not come back since the restart when a reload takes the sampler away."""
+    rule = Rule(name="Busy", kind="threshold", config=THRESHOLD.parse("last < 1"), metric="perfmon_host_load1")
+    slow = Sampler(name="slow", kind="host", interval_s=3600.0, config=kinds.load("samplers", "host").Config())
+    config_ = replace(ONE, samplers=(slow,), rules=(rule,), state=State(path=str(tmp_path / "state")))
+    async with running(Source(config_), network) as daemon:
+        reading = Reading(sampler=slow, at=SystemClock().monotonic(), duration_s=0.0, samples=(LOAD,))
+        daemon.observe_reading(slow, reading)
+        assert ["firing"] == [alert.state for alert in daemon.rules.alerts()]
+    source = Source(config_)
+    async with running(source, network) as daemon:
+        assert ["firing"] == [alert.state for alert in daemon.rules.alerts()]
+        source.said = replace(config_, samplers=())
+        assert [] == await daemon.reload()
+        assert [] == daemon.rules.alerts()
+
+
+# ---------------------------------------------------------------- thousands
+
+
+async def test_no_reload_and_no_keeping_of_thousands_holds_up_the_others(network, tmp_path):
+    many = watching(*[f"127.0.0.1:{port}" for port in range(10_000, 12_000)])
+    rule = Rule(name="Down", kind="threshold", config=THRESHOLD.parse("last < 1"))
+    checks = tuple(replace(check, interval_s=3600.0) for check in many.checks)
+    many = replace(many, checks=checks, rules=(rule,), receivers=(), state=State(path=str(tmp_path / "state")))
+    source = Source(many)
+    async with running(source, network) as daemon:
+        for check in many.checks:
+            daemon.observe(check, failed_run(check))
+        source.said = replace(many, rules=(replace(rule, name="Other"),))
+        another_rule = await turns_during(daemon.reload())
+        source.said = replace(source.said, checks=tuple(replace(check, interval_s=1800.0) for check in checks))
+        another_interval = await turns_during(daemon.reload())
+        keeping = await turns_during(daemon._keep())
+        kept = len(daemon._store.with_results())
+
+    assert 2_000 == kept
+    assert min(another_rule, another_interval, keeping) > 25
+
+
+async def turns_during(work):
+    """How often others got their turn on the event loop."""
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await work
+    counting.cancel()
+    return turns
 
 
 # ---------------------------------------------------------------- one of a thousand

@@ -211,14 +211,14 @@ def test_a_series_that_goes_resolves_its_alerts_and_takes_them_along():
     assert [] == world.rules.evaluate("a", world.now)
 
 
-def test_a_reload_keeps_what_did_not_change_and_resolves_what_is_gone():
+async def test_a_reload_keeps_what_did_not_change_and_resolves_what_is_gone():
     world = World(down(), slow(), down(name="Other"))
     world.add("a")
     world.point("a", 1.0)
     world.heard()
     fired_at = {alert.rule: alert.fired_at for alert in world.rules.alerts()}
 
-    told = world.rules.replace([slow(), down(name="Other", labels={"team": "web"})], world.now)
+    told = await world.rules.replace([slow(), down(name="Other", labels={"team": "web"})], world.now)
 
     assert {"Down", "Other"} == {alert.rule for alert in told}
     assert {"Slow"} == {alert.rule for alert in world.rules.alerts()}
@@ -228,22 +228,22 @@ def test_a_reload_keeps_what_did_not_change_and_resolves_what_is_gone():
     assert [("critical", "firing")] == world.heard(), "the one with other labels is another alert"
 
 
-def test_a_rule_with_another_limit_goes_on_with_its_alert():
+async def test_a_rule_with_another_limit_goes_on_with_its_alert():
     world = World(down())
     world.add("a")
     world.point("a", 1.0)
 
-    assert [] == world.rules.replace([down(config=THRESHOLD.parse("last < 0.5"))], world.now)
+    assert [] == await world.rules.replace([down(config=THRESHOLD.parse("last < 0.5"))], world.now)
     assert [] == world.point("a", 1.0)
     assert {("a", "critical"): "firing"} == world.states()
 
 
-def test_a_new_rule_is_bound_to_series_that_are_there():
+async def test_a_new_rule_is_bound_to_series_that_are_there():
     world = World()
     world.add("a")
     assert [] == world.point("a", 1.0)
 
-    world.rules.replace([down()], world.now)
+    await world.rules.replace([down()], world.now)
 
     assert ["Down"] == [alert.rule for alert in world.point("a", 1.0)]
 

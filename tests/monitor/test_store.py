@@ -179,7 +179,9 @@ def test_last_results_come_back_with_their_tries_on_the_new_lifes_clock(path, op
     store.close()
     later = open_store(path, clock=ManualClock(monotonic=50.0, wall=1_800_003_600.0))
 
-    assert {"shop/x": replace(last, at=-3555.0, earlier=(replace(first, at=-3560.0),))} == later.results()
+    assert ["shop/x"] == later.with_results()
+    assert replace(last, at=-3555.0, earlier=(replace(first, at=-3560.0),)) == later.result("shop/x")
+    assert later.result("shop/gone") is None
 
 
 def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
@@ -195,7 +197,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
     db.close()
     later = open_store(path)
 
-    assert ({}, [FIRING], []) == (later.results(), later.alerts(), later.summaries(0.0))
+    assert ([], [FIRING], []) == (later.with_results(), later.alerts(), later.summaries(0.0))
 
 
 def test_it_says_how_long_nobody_watched(path, open_store):
