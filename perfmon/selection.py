@@ -29,6 +29,7 @@ class Selectable(msgspec.Struct, frozen=True):
     open: Collection[str] = ()  # labels whose values only a run shows
     complete: bool = True  # False when its section is wrong in a way that hides labels or metrics
     tags: tuple[str, ...] = ()
+    any_labels: bool = False  # True when its series bring labels whose names only a run shows
 
 
 PROBE_METRICS: Mapping[str, Metric] = {
@@ -51,7 +52,13 @@ def of_sampler(name: str | None, kind: str, labels: Labels | None) -> Selectable
     families = kinds.load("samplers", kind).FAMILIES if kind else ()
     own = {label for family in families for label in family.labels} | ({"sampler"} if name is None else set())
     known = {} if name is None else {"sampler": name}
-    return Selectable(known | dict(labels or {}), _sampler_metrics(kind), own, bool(kind) and labels is not None)
+    return Selectable(
+        known | dict(labels or {}),
+        _sampler_metrics(kind),
+        own,
+        complete=bool(kind) and labels is not None,
+        any_labels=bool(kind) and getattr(kinds.load("samplers", kind), "ANY_LABELS", False),
+    )
 
 
 def matches(select: Labels, labels: Labels, tags: Collection[str] = ()) -> bool:
@@ -92,7 +99,7 @@ def _may_have(one: Selectable, name: str, glob: str) -> bool:
     values = _values(one.labels, one.tags, name)
     if name in one.labels or any(fnmatchcase(value, glob) for value in values):
         return any(fnmatchcase(value, glob) for value in values)
-    return name in one.open or (not one.complete and name not in _SURE)
+    return name in one.open or ((one.any_labels or not one.complete) and name not in _SURE)
 
 
 _SURE = frozenset({"probe", "target", "module", "sampler"})  # whose absence tells a check from a sampler

@@ -35,6 +35,8 @@ LAYERS = (
         "process_table",
         "process_life",
         "profile",
+        "scrape",
+        "prometheus_text",
     ),
     ("secret",),
     ("kinds",),

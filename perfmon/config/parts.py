@@ -484,7 +484,7 @@ def _check_annotations(place: Place, values: Fields, watched: Sequence[Selectabl
     if WRONG in (values["annotations"], values["select"], values["labels"]):
         return
     chosen = selection.selected(values["select"], watched)
-    if all(one.complete for one in chosen):
+    if all(one.complete and not one.any_labels for one in chosen):
         names = {name for one in chosen for name in (*one.labels, *one.open)} | values["labels"].keys()
         for annotation, message in check_annotations(values["annotations"], names):
             place.problem(f"annotations.{annotation}", message)

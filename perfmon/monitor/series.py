@@ -455,7 +455,10 @@ class SampleSeries:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of the series, those of its sampler included."""
-        return {"sampler": self.sampler.name} | dict(self.sampler.labels) | dict(self.what.labels)
+        given = {"sampler": self.sampler.name} | dict(self.sampler.labels)
+        # Renamed as on the metrics page, where the user's labels of the sampler stand before those of the series.
+        own = {(f"exported_{name}" if name in given else name): value for name, value in self.what.labels.items()}
+        return given | own
 
     def add(self, at: float, value: float, minute: int) -> None:
         """Take in one value."""
