@@ -13,6 +13,7 @@ import yaml
 
 from perfmon.clock import iso
 from perfmon.model import Failure, Measurement, Module
+from perfmon.network.address import masked as masked_address
 from perfmon.secret import hidden, masked, without
 from perfmon.steps import Certificate, Demand, Exchange, LookUp, Said, Step, Timed
 from perfmon.units import format_duration, printable
@@ -53,7 +54,7 @@ def explain(
     """The explanation of a run; `at` is when it began in Unix time, `metrics` the lines of the page that it made."""
     return Explanation(
         probe=measurement.target.probe,
-        target=measurement.target.address,
+        target=masked_address(measurement.target.address),
         hostname=measurement.target.hostname,
         module=module.name,
         kind=module.kind,

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -13,7 +13,7 @@ from perfmon import kinds
 from perfmon.clock import Clock
 from perfmon.model import Confirm, Failure, Measurement, Module, Sample, Sampler, Target
 from perfmon.network import Network
-from perfmon.secret import Secret, hidden, without
+from perfmon.secret import Secret, basic_proof, hidden, without
 from perfmon.trace import Trace
 from perfmon.units import format_duration
 
@@ -83,14 +83,17 @@ async def probe(
     finally:
         network.backstop.release(run)
     trace.end()
-    secrets = _hidden_of(target, module, network, trace.hidden) if failure is not None or debug else ()
+    telling = failure is not None or debug or trace.worded
+    secrets = _hidden_of(target, module, network, trace.hidden) if telling else ()
     return Measurement(
         target=target,
         module=module.name,
         at=began,
         duration_s=sum(trace.phases.values()) if trace.phases else clock.monotonic() - began,
         phases=trace.phases,
-        facts=trace.facts,
+        facts={without(secrets, key) if key in trace.worded else key: value for key, value in trace.facts.items()}
+        if trace.worded
+        else trace.facts,
         failure=without(secrets, failure),
         address=trace.address,
         lines=without(secrets, tuple(trace.lines or ())),
@@ -152,13 +155,20 @@ def _nothing_read(sampler: Sampler, error: Exception, on_defect: OnDefect | None
 
 def _hidden_of(target: Target, module: Module, network: Network, met: Sequence[str]) -> Sequence[str]:
     """Secrets of the settings, those `met` in the run, and those in a URL that somebody has asked `/probe` for."""
-    found = _USER_AND_PASSWORD.match(target.address)
-    if found is None:
-        known = network.prepared.get(_ANY, module.config, _hidden)  # to walk through the settings takes 150 us
-        assert not isinstance(known, Failure), "no address is read for it"
-        return (*hidden(list(map(Secret, met))), *known) if met else known
-    user, password = map(unquote, found.groups())
-    return hidden([module.config, *map(Secret, met), {"username": user, "password": password}, Secret(found[2])])
+    found = _USER_OF_ADDRESS.match(target.address)
+    if found is not None:
+        return hidden([module.config, *map(Secret, (*met, *_secrets_of_user(*found.groups(default=""))))])
+    known = network.prepared.get(_ANY, module.config, _hidden)  # to walk through the settings takes 150 us
+    assert not isinstance(known, Failure), "no address is read for it"
+    return (*hidden(list(map(Secret, met))), *known) if met else known
+
+
+def _secrets_of_user(scheme: str, written: str) -> Iterable[str]:
+    """Of `user:password` the password; of a user alone in a URL, who may be a token, what is too long for a name."""
+    user, _, password = written.partition(":")
+    yield from (password, unquote(password), basic_proof(unquote(user), unquote(password)))
+    if scheme and not password and len(user) >= _LIKELY_TOKEN:
+        yield from (user, unquote(user))
 
 
 def _hidden(_target: Target, config: object) -> Sequence[str]:
@@ -166,7 +176,8 @@ def _hidden(_target: Target, config: object) -> Sequence[str]:
 
 
 _ANY = Target(probe="any", address="")  # secrets are those of the settings, whoever is probed by them
-_USER_AND_PASSWORD = re.compile(r"[A-Za-z+.-]+://([^/?#@:]*):([^/?#@]+)@")
+_USER_OF_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)@")
+_LIKELY_TOKEN = 8  # characters
 
 
 def _defect(trace: Trace, kind: str, error: Exception, on_defect: OnDefect | None) -> Failure:

@@ -5,7 +5,7 @@ the host and never a path, a header or a password: a webhook's path is often its
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,8 +15,10 @@ import msgspec
 import requests
 import urllib3
 import urllib3.exceptions
+from requests.utils import get_auth_from_url, get_environ_proxies
 
 from perfmon.errors import PassingError, PermanentError
+from perfmon.secret import Secret, basic_proof, hidden, without
 from perfmon.units import Duration
 
 __all__ = ["BasicAuth", "Http", "Tls", "check", "check_url", "origin", "post"]
@@ -71,7 +73,7 @@ def post(url: str, body: Any, http: Http) -> None:
         raise PermanentError(f"{place}: the request cannot be sent: {type(error).__name__}") from None
     except OSError as error:
         # A certificate file that is not there, said before connecting; one that is being renewed comes back.
-        raise PassingError(f"{place}: {_secretless(str(error), _secrets(url, http))}") from None
+        raise PassingError(f"{place}: {without(_secrets(url, http), str(error))}") from None
 
 
 def check_url(url: str, path: str) -> Iterable[tuple[str, str]]:
@@ -146,13 +148,13 @@ def _basic(auth: BasicAuth) -> requests.auth.HTTPBasicAuth:
     return requests.auth.HTTPBasicAuth(auth.username.encode(), auth.password.encode())
 
 
-def _judge(response: requests.Response, place: str, secrets: Iterable[str]) -> None:
+def _judge(response: requests.Response, place: str, secrets: Sequence[str]) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
         raise PermanentError(f"{place}: answered {status}, a redirect, which is not followed: give the final address")
-    said = _secretless(_excerpt(response), secrets)
+    said = without(secrets, _excerpt(response))
     message = f"{place}: answered {status}{': ' if said else ''}{said}"
     if status >= 500 or status in _PASSING:
         raise PassingError(message, retry_after_s=_retry_after_s(response))
@@ -200,14 +202,15 @@ def _root(error: BaseException) -> str:
     return text.lower()
 
 
-def _secrets(url: str, http: Http) -> list[str]:
+def _secrets(url: str, http: Http) -> tuple[str, ...]:
     parts = urlsplit(url)
-    password = http.basic_auth.password if http.basic_auth else ""
-    texts = {parts.path, parts.query, password, http.bearer_token, *http.headers.values()}
-    return sorted((text for text in texts if len(text) > 1), key=len, reverse=True)
+    texts = (parts.path, parts.query, http.bearer_token, *http.headers.values(), *_of_proxies(url))
+    return hidden([http, *(Secret(text) for text in texts if len(text) > 1)])
 
 
-def _secretless(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "<secret>")
-    return text
+def _of_proxies(url: str) -> Iterable[str]:
+    """What the environment's proxies are told, and may repeat."""
+    for proxy in get_environ_proxies(url).values():
+        user, password = get_auth_from_url(proxy)
+        if user or password:
+            yield from (password, basic_proof(user, password))

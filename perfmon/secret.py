@@ -12,7 +12,7 @@ from functools import reduce
 from html import escape
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 
@@ -22,6 +22,7 @@ from perfmon.units import quoted
 __all__ = [
     "References",
     "Secret",
+    "basic_proof",
     "cut_out",
     "hidden",
     "masked",
@@ -69,7 +70,10 @@ def masked(value: Any) -> Any:
         value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
         return {
-            masked(key): masked(Secret(item) if _is_called_secret(key, item) else item) for key, item in value.items()
+            masked(key): masked([Secret(text) for text in item] if isinstance(item, list | tuple) else Secret(item))
+            if _is_called_secret(key, item)
+            else masked(item)
+            for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(item) for item in value]
@@ -84,8 +88,19 @@ def hidden(value: Any) -> tuple[str, ...]:
     Each in every shape in which an answer may echo it.
     """
     found = {str(secret) for secret in _hidden(value) if secret.strip()}
-    shapes = {shape for secret in found for shape in (secret, quote(secret, safe=""), escape(secret))}
+    shapes = {shape for secret in found for shape in _shapes(secret)}
     return tuple(sorted(shapes, key=len, reverse=True))
+
+
+def _shapes(secret: str) -> Iterable[str]:
+    """As it is, and as URLs, forms, pages, JSON and labels have it."""
+    return (
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        escape(secret),
+        msgspec.json.encode(secret).decode()[1:-1],
+    )
 
 
 def without(secrets: Sequence[str], told: Told) -> Told:
@@ -140,6 +155,11 @@ class References(msgspec.Struct):
         return self.env[name]
 
 
+def basic_proof(user: str, password: str) -> str:
+    """User and password as `Authorization: Basic` sends them: base64 hides nothing."""
+    return b64encode(f"{user}:{password}".encode()).decode()
+
+
 def cut_out(value: str, message: str) -> str:
     """The message without this secret, also where it is quoted, or only its beginning is.
 
@@ -169,7 +189,10 @@ def shell_variable_in(path: str, text: str) -> str:
 def _cleaned(value: object, secrets: Sequence[str]) -> object:
     match value:
         case str():
-            return reduce(lambda text, secret: cut_out(secret, text), secrets, value)
+            # Whole ones first: the beginning of one shape may be all but the end of another.
+            long = [secret for secret in secrets if len(secret) >= _SHORTEST_WITHIN_WORDS]
+            whole = reduce(lambda text, secret: text.replace(secret, "<secret>"), long, value)
+            return reduce(lambda text, secret: cut_out(secret, text), secrets, whole)
         case tuple():
             return tuple(_cleaned(item, secrets) for item in value)
         case Mapping():
@@ -191,13 +214,13 @@ def _hidden(value: Any) -> Iterator[str]:
         yield from _hidden(msgspec.structs.asdict(value))
     elif isinstance(value, Mapping):
         if value.get("username") and value.get("password"):  # as HTTP sends them
-            yield b64encode(f"{value['username']}:{value['password']}".encode()).decode()
+            yield basic_proof(value["username"], value["password"])
         for key, item in value.items():
             yield from _hidden(key)
             yield from _hidden(item)
-            if _is_called_secret(key, item):
-                yield item
-                yield from (word for word in item.split() if len(word) >= _LIKELY_SECRET)  # of "Bearer 1a2b3c4d"
+            for text in _texts(item) if _is_called_secret(key, item) else ():
+                yield text
+                yield from (word for word in text.split() if len(word) >= _LIKELY_SECRET)  # of "Bearer 1a2b3c4d"
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _hidden(item)
@@ -215,8 +238,17 @@ _REFERENCE = re.compile(r"(?P<escape>\$?)\$\{(?P<kind>[A-Za-z]+):(?P<name>[^}]*)
 
 
 def _is_called_secret(name: Any, value: Any) -> bool:
-    named = isinstance(name, str) and _SECRET_NAME.search(name) is not None and not name.endswith(("_file", "_url"))
-    return named and isinstance(value, str) and value != ""
+    named = isinstance(name, str) and _SECRET_NAME.search(name) is not None and not name.endswith(_NO_SECRET)
+    return named and any(_texts(value))
+
+
+_NO_SECRET = ("_file", "_url", "env_pass")  # what is called like a secret, and says where one is to be found
+
+
+def _texts(value: Any) -> Sequence[str]:
+    """A text, or those of a list of texts; nothing of anything else."""
+    texts = (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+    return texts if all(isinstance(text, str) for text in texts) else ()
 
 
 def _references(text: str) -> list[re.Match[str]]:

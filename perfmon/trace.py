@@ -37,6 +37,7 @@ class Trace:
         "phase",
         "phases",
         "steps",
+        "worded",
     )
 
     def __init__(self, *, clock: Clock, deadline: float, network: Network, debug: bool = False) -> None:
@@ -47,6 +48,7 @@ class Trace:
         self.last: Phase | None = None  # the last one that was begun here and has ended
         self.phases: dict[Phase, float] = {}
         self.facts: dict[str, float] = {}
+        self.worded: set[str] = set()  # facts with labels in the target's own words, where a secret may stand
         self.address = ""  # what the target's name led to
         self.hidden: list[str] = []  # secrets that are none of the settings: what a file holds, a token
         self.lines: list[str] | None = [] if debug else None
@@ -88,7 +90,7 @@ class Trace:
         """A notebook for a part of the run, with a deadline and phases of its own; all else goes into this one."""
         part = Trace(clock=self.clock, deadline=deadline, network=self.network)
         part.facts, part.lines, part.steps = self.facts, self.lines, self.steps
-        part.hidden = self.hidden
+        part.hidden, part.worded = self.hidden, self.worded
         part._started = self._started
         return part
 
@@ -101,6 +103,11 @@ class Trace:
     def hide(self, *secrets: str) -> None:
         """Keep these out of all that is told of the run."""
         self.hidden.extend(secrets)
+
+    def heard(self, key: str, value: float) -> None:
+        """Write a fact that has labels in the target's own words."""
+        self.facts[key] = value
+        self.worded.add(key)
 
     def aside(self) -> "Trace":
         """A notebook for what is done on the way, and is not the target's: it has no phases and facts of this one's."""

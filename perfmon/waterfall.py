@@ -13,6 +13,7 @@ from rich.text import Text
 from perfmon.clock import iso
 from perfmon.explanation import Explanation, sections
 from perfmon.model import Failure, Measurement
+from perfmon.network.address import masked
 from perfmon.stats import mean, quantile
 from perfmon.units import format_bytes, format_duration, printable
 
@@ -93,7 +94,7 @@ def _verdict(measurement: Measurement) -> Text:
     failure = measurement.failure
     text = Text()
     text.append("ok" if failure is None else "FAILED", style="bold green" if failure is None else "bold red")
-    text.append(f"  {measurement.target.address}", style="bold")
+    text.append(f"  {masked(measurement.target.address)}", style="bold")
     text.append(f"  {_duration(measurement.duration_s)}")
     return text if failure is None else text.append(f"  {_cause(failure)}", style="red")
 

@@ -202,9 +202,11 @@ def _json(told: object) -> str:
 
 
 def _plain(measurement: Measurement, *, clock: Clock) -> dict[str, object]:
+    from perfmon.network.address import masked  # noqa: PLC0415 - its package loads libcurl, which --help need not
+
     failure = measurement.failure
     return {
-        "target": measurement.target.address,
+        "target": masked(measurement.target.address),
         "module": measurement.module,
         "at": to_wall(clock, measurement.at),
         "success": measurement.success,

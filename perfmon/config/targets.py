@@ -40,11 +40,13 @@ def with_timeout(module: Module, timeout_s: float) -> Module:
 
 def password_in(address: str) -> str:
     """What to say of an address that holds a password, "" for one that holds none."""
+    url = address if "://" in address else f"//{address}"  # http needs no scheme
     try:
-        parts = urlsplit(address)
-        shown = f"{parts.scheme}://{parts.username}:<secret>@{parts.hostname}"
+        parts = urlsplit(url)
+        shown = f"{parts.username}:<secret>@{parts.hostname}"
     except ValueError:
         return ""
     if not parts.password:
         return ""
-    return f'"{shown}" holds a password, and the address is shown in labels and pages: set it in the module'
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    return f'"{scheme}{shown}" holds a password, and the address is shown in labels and pages: set it in the module'

@@ -26,7 +26,7 @@ from perfmon.monitor.series import Series
 from perfmon.monitor.server import Answer
 from perfmon.monitor.textformat import TEXT
 from perfmon.network import Network
-from perfmon.network.address import shown
+from perfmon.network.address import masked, shown
 
 __all__ = ["Face", "Parts"]
 
@@ -143,7 +143,7 @@ class Face:
                 "id": run.id,
                 "at": run.at,
                 "module": run.module.name,
-                "target": run.measurement.target.address,
+                "target": masked(run.measurement.target.address),
                 "success": run.measurement.success,
             }
             for run in self._requested

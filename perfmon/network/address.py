@@ -14,6 +14,7 @@ __all__ = [
     "Url",
     "bracketed",
     "host_of",
+    "masked",
     "objection",
     "parse_host_port",
     "parse_name",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _PORTS = {"http": 80, "https": 443}
+_USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://|(?=[^/?#]*:[^/?#]*@))[^/?#]*@")
 _USER = re.compile(r"(^|//).*@", re.DOTALL)  # greedy: a password may hold what ends it elsewhere
 _NOT_IN_HOST = re.compile(r"""[\x00-\x20\x7f"#/<>?@\\^`{|}\[\]]""")
 
@@ -126,6 +128,11 @@ def bracketed(host: str) -> str:
 def shown(text: str) -> str:
     """An address in a message: quoted, without the user and the password that it may hold."""
     return quoted(_USER.sub(r"\1", text))
+
+
+def masked(address: str) -> str:
+    """An address as it was written, but for the user and the password that it may hold."""
+    return _USER_INFO.sub(r"\1<secret>@", address)
 
 
 def _split(url: str, text: str) -> SplitResult:

@@ -1,6 +1,5 @@
 """How a request proves who sends it: the settings, and the `Authorization` header that comes of them."""
 
-from base64 import b64encode
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from perfmon.network.address import Url
 from perfmon.network.header import is_value
 from perfmon.network.oauth2 import OAuth2
 from perfmon.network.own_files import Files, Unreadable, missing
+from perfmon.secret import basic_proof
 from perfmon.trace import Trace
 from perfmon.units import FilePath
 
@@ -106,14 +106,16 @@ def authorization(config: Credentials, url: Url, files: Files) -> str:
 
     Raises Unreadable for a file that cannot be used.
     """
-    proof = config.authorization
-    if proof is not None:
-        return f"{proof.type} {files.secret(proof.credentials_file) if proof.credentials_file else proof.credentials}"
+    other = config.authorization
+    if other is not None:
+        return f"{other.type} {files.secret(other.credentials_file) if other.credentials_file else other.credentials}"
     if config.bearer_token or config.bearer_token_file:
         return f"Bearer {config.bearer_token or files.secret(config.bearer_token_file)}"
     if config.basic_auth is not None:
-        return _basic(*_user_and_password(config.basic_auth, files))
-    return _basic(url.user, url.password) if url.user or url.password else ""
+        proof = basic_proof(*_user_and_password(config.basic_auth, files))
+        files.secrets.append(proof)
+        return f"Basic {proof}"
+    return f"Basic {basic_proof(url.user, url.password)}" if url.user or url.password else ""
 
 
 async def prove(config: Credentials, url: Url, trace: Trace) -> str | Failure:
@@ -134,7 +136,3 @@ async def prove(config: Credentials, url: Url, trace: Trace) -> str | Failure:
 def _user_and_password(basic: BasicAuth, files: Files) -> tuple[str, str]:
     user = files.secret(basic.username_file) if basic.username_file else basic.username
     return user, files.secret(basic.password_file) if basic.password_file else basic.password
-
-
-def _basic(user: str, password: str) -> str:
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

@@ -208,7 +208,7 @@ def write_facts(answer: Answer, trace: Trace) -> None:
     for column, text in list(zip(answer.columns, answer.first, strict=False))[:_GAUGES]:
         number = None if text is None else number_of(text)
         if number is not None:
-            trace.facts[_gauge(column[:_NAME_CHARACTERS])] = number
+            trace.heard(_gauge(column[:_NAME_CHARACTERS]), number)
 
 
 def masked(failure: Failure, password: str) -> Failure:

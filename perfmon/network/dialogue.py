@@ -130,7 +130,7 @@ class _Talk:
             reply = expand(reply, match)
             if step.labels:
                 labels = {name: expand(text, match) for name, text in step.labels}
-                self._trace.facts[fact_key("probe_expect_info", **labels)] = 1.0
+                self._trace.heard(fact_key("probe_expect_info", **labels), 1.0)
         if step.expected:
             await self._hear_bytes(step.expected, step, stream)
         if step.until:

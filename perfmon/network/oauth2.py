@@ -6,7 +6,6 @@ failure `auth`, in the endpoint's own words. The time that it takes is not the t
 
 import asyncio
 import os
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote_plus, urlencode
 
@@ -21,6 +20,7 @@ from perfmon.network.follow import Errand, Leg, first_leg, follow
 from perfmon.network.header import is_value
 from perfmon.network.own_files import Files, Unreadable, missing
 from perfmon.network.tls import TlsConfig
+from perfmon.secret import basic_proof
 from perfmon.trace import Trace
 from perfmon.units import FilePath
 
@@ -73,7 +73,10 @@ def check(config: OAuth2) -> Iterable[tuple[str, str]]:
 async def token(config: OAuth2, trace: Trace) -> Token | Failure:
     """A token that is still good, from memory or from the endpoint."""
     source = trace.network.prepared.get(Target(probe=config.client_id, address=config.token_url), config, _source)
-    return source if isinstance(source, Failure) else await source.token(trace)
+    found = source if isinstance(source, Failure) else await source.token(trace)
+    if isinstance(found, Token):
+        trace.hide(found.text.partition(" ")[2])  # also in a run that has not fetched it
+    return found
 
 
 def forget(config: OAuth2, trace: Trace) -> None:
@@ -132,8 +135,9 @@ class _Source:
             secret = files.secret(config.client_secret_file) if config.client_secret_file else config.client_secret
         except Unreadable as error:
             return _failure(config, str(error))
-        trace.hide(secret)
+        trace.hide(secret, _proof(config, secret))
         errand = _errand(config, secret, in_body=in_body)
+        trace.hide(*proxy.secrets_of(errand.proxies))
         leg = first_leg(errand, config.token_url, "")
         try:
             return await _performed(config, leg, errand, trace)
@@ -159,8 +163,7 @@ def _errand(config: OAuth2, secret: str, *, in_body: bool) -> Errand:
     if in_body:
         form |= {"client_id": config.client_id, "client_secret": secret}
     else:
-        pair = f"{quote_plus(config.client_id)}:{quote_plus(secret)}"
-        headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        headers["Authorization"] = f"Basic {_proof(config, secret)}"
     return Errand(
         method="POST",
         headers=headers,
@@ -176,6 +179,10 @@ def _errand(config: OAuth2, secret: str, *, in_body: bool) -> Errand:
         follow=False,
         proxies=proxy.of_config(config, os.environ),
     )
+
+
+def _proof(config: OAuth2, secret: str) -> str:
+    return basic_proof(quote_plus(config.client_id), quote_plus(secret))
 
 
 class _Answer(msgspec.Struct):
@@ -196,7 +203,6 @@ def _read(response: Response, config: OAuth2, trace: Trace) -> Token | Failure:
     if response.status != 200 or not answer.access_token:
         said = ": ".join(words[:_LONGEST_WORDS] for words in (answer.error, answer.error_description) if words)
         return _failure(config, f"it answered {response.status} {said or 'without a token'}", status=response.status)
-    trace.hide(answer.access_token)
     kind = "Bearer" if answer.token_type.lower() in ("", "bearer") else answer.token_type
     text = f"{kind} {answer.access_token}"
     if not is_value(text):

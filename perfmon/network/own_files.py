@@ -27,7 +27,7 @@ class Files:
 
     def __init__(self) -> None:
         self._stamps: dict[str, Stamp] = {}
-        self.secrets: list[str] = []  # what `secret` has read
+        self.secrets: list[str] = []  # what `secret` has read, and what was made of it
 
     def __bool__(self) -> bool:
         return bool(self._stamps)

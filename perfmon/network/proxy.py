@@ -1,7 +1,7 @@
 """Proxies for HTTP: which URL goes through which, as Go programs decide it."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -9,9 +9,10 @@ import msgspec
 
 from perfmon.network.address import Url, parse_name, shown
 from perfmon.network.header import is_token, is_value
+from perfmon.secret import basic_proof
 from perfmon.units import quoted
 
-__all__ = ["Proxied", "Proxies", "Proxy", "check", "of_config"]
+__all__ = ["Proxied", "Proxies", "Proxy", "check", "of_config", "secrets_of"]
 
 
 class Proxied(Protocol):
@@ -101,6 +102,13 @@ def of_config(config: Proxied, env: Mapping[str, str]) -> Proxies | None:
         exempt=_entries(config.no_proxy),
         loopback=not config.no_proxy,
     )
+
+
+def secrets_of(proxies: Proxies | None) -> Iterator[str]:
+    """What must not be shown of them, should a proxy repeat it."""
+    for proxy in proxies.by_scheme.values() if proxies is not None else ():
+        if proxy.user or proxy.password:
+            yield from (proxy.password, basic_proof(proxy.user, proxy.password))
 
 
 def _of_environment(env: Mapping[str, str], headers: tuple[str, ...]) -> Proxies:

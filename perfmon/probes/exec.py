@@ -288,7 +288,8 @@ def _write_facts(ended: Ended, config: Config, trace: Trace) -> None:
     if read is None:
         return
     values = {key: number.value for number in read(_text(ended.stdout)) if (key := _key(number))}
-    trace.facts.update(list(values.items())[:MOST_VALUES])
+    for key, value in list(values.items())[:MOST_VALUES]:
+        trace.heard(key, value)
     trace.facts["perfmon_exec_values_ignored"] = float(max(0, len(values) - MOST_VALUES))
 
 

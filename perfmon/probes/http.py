@@ -198,21 +198,22 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     leg: Leg
     demands: Prepared
     files: Files | None  # that it is made of; None = none
+    secrets: tuple[str, ...]  # that are none of the settings
 
 
 def _up_to_date(target: Target, config: Config, trace: Trace) -> _Plan | Failure:
     """The plan; made anew when a file that it is made of has changed."""
     try:
         plan = trace.network.prepared.get(target, config, _plan)
-        if isinstance(plan, Failure) or plan.files is None:
+        if isinstance(plan, Failure):
             return plan
-        if plan.files.changed():
+        if plan.files is not None and plan.files.changed():
             trace.network.prepared.forget(target, config, _plan)
             plan.leg.hop.exchange.close()
             return _up_to_date(target, config, trace)
     except Unreadable as error:
         return Failure(reason=error.reason, phase="", message=str(error))
-    trace.hide(*plan.files.secrets)
+    trace.hide(*plan.secrets)
     return plan
 
 
@@ -223,7 +224,8 @@ def _plan(target: Target, config: Config) -> _Plan:
     prepared, files = demands.prepare(config), Files()
     errand = _errand(config, prepared, parse_url(address), files)
     leg = first_leg(errand, address, target.hostname)
-    return _Plan(errand=errand, leg=leg, demands=prepared, files=files or None)
+    secrets = (*files.secrets, *proxy.secrets_of(errand.proxies))
+    return _Plan(errand=errand, leg=leg, demands=prepared, files=files or None, secrets=secrets)
 
 
 _HTTP = re.compile(r"^http://", re.IGNORECASE)
