@@ -205,7 +205,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 0  # how many points the value rests on
     low: float | None = None  # interval of the value, where one can be given
     high: float | None = None
+    p: float | None = None  # the chance of such a value without a cause, where one can be given
     facts: Mapping[str, float] = {}  # gauges to export, see `fact_key`; of families that the condition's file declares
+    word: str = ""  # the condition's own word for what it found, where it has finer ones than the level
+    remarks: Mapping[str, str] = {}  # what else there is to say, by a name that documentation knows: a leak's guards
 
     @property
     def broken(self) -> bool:

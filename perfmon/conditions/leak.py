@@ -125,8 +125,9 @@ def evaluate(window: Window, config: Config) -> Verdict:
     if covered_s < _COVERED * config.window_s:
         seen = f"{format_duration(covered_s, brief=True)} of {window.metric} so far"
         why = f"{seen}, expected half the window of {_duration(config.window_s)} at least"
-        facts = {} if config.simple else _stateset("insufficient_data")
-        return Verdict(level="waiting", why=why, n=len(window), facts=facts)
+        if config.simple:
+            return Verdict(level="waiting", why=why, n=len(window))
+        return _insufficient(why, len(window))
     return _simple(window, config) if config.simple else _shaped(window, config)
 
 
@@ -206,9 +207,8 @@ def _shaped(window: Window, config: Config) -> Verdict:
         limit=limit,
         horizon_s=config.horizon_s,
     )
-    facts = _stateset(judged.verdict)
     if judged.growth is None:
-        return Verdict(level="waiting", why=f"{window.metric}: {judged.failed['data']}", n=judged.n, facts=facts)
+        return _insufficient(f"{window.metric}: {judged.failed['data']}", judged.n)
     grown, least = judged.growth, 0.0 if config.growth is None else config.growth.value
     left_s = None if judged.verdict == "clean" else judged.seconds_to_limit
     return Verdict(
@@ -219,8 +219,16 @@ def _shaped(window: Window, config: Config) -> Verdict:
         n=judged.n,
         low=grown.low,
         high=grown.high,
-        facts=facts | _slopes(grown, window.unit) | ({} if left_s is None else {_LEFT: left_s}),
+        p=grown.p,
+        facts=_stateset(judged.verdict) | _slopes(grown, window.unit) | ({} if left_s is None else {_LEFT: left_s}),
+        word=judged.verdict,
+        remarks=judged.failed,
     )
+
+
+def _insufficient(why: str, n: int) -> Verdict:
+    word = "insufficient_data"
+    return Verdict(level="waiting", why=why, n=n, facts=_stateset(word), word=word)
 
 
 _DAY_S = 86_400.0

@@ -11,6 +11,7 @@ series of 1,440 points; numpy would be no faster there and cost the daemon 24 Mi
 """
 
 from perfmon.leak.judge import VERDICTS, Growth, Judgement, LeakVerdict, growth, judge
+from perfmon.leak.line import Line, lines_of
 from perfmon.leak.requests import PerRequest, per_request
 from perfmon.leak.trend import LEAST_FOR_GROWTH
 
@@ -20,8 +21,10 @@ __all__ = [
     "Growth",
     "Judgement",
     "LeakVerdict",
+    "Line",
     "PerRequest",
     "growth",
     "judge",
+    "lines_of",
     "per_request",
 ]

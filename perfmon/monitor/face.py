@@ -14,7 +14,7 @@ from perfmon.errors import UsageError
 from perfmon.explanation import Explanation
 from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
-from perfmon.monitor import explain, status
+from perfmon.monitor import explain, resources, status
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.notify import Notifier
@@ -80,6 +80,11 @@ class Face:
     def target(self, key: str) -> dict[str, Any]:
         """The answer of `/api/v1/target`."""
         return status.target(key, self._parts.series, self._parts.rules.alerts(), self._parts.clock)
+
+    def group(self, sampler: str, group: str, cgroup: str) -> dict[str, Any]:
+        """The answer of `/api/v1/group`."""
+        wanted = resources.Wanted(sampler=sampler, group=group, cgroup=cgroup)
+        return resources.group(wanted, self._parts.series, self._parts.rules, self._parts.clock)
 
     async def run_now(self, key: str) -> bytes:
         """One run of a check, explained, as JSON. It is beside the schedule and counts in nothing.

@@ -23,7 +23,7 @@ from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
 from perfmon.selection import matches
 
-__all__ = ["Rules"]
+__all__ = ["Judged", "Rules"]
 
 WindowOf = Callable[[str, str, float, float], Window]
 """The series' key, the metric, the span in seconds, now."""
@@ -33,6 +33,16 @@ Show = Callable[[str, Labels, Mapping[str, float]], None]
 
 SWEEP_AT_MOST = 100
 ORPHAN_S = 3600.0
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule that takes its time says of a series."""
+
+    rule: str
+    metric: str
+    span_s: float
+    every_s: float
+    verdict: Verdict | None  # None until it was judged for the first time
 
 
 class Rules:
@@ -163,7 +173,7 @@ class Rules:
         # Times that were missed are not made up for.
         appointment.due_at += judge.every_s * (1 + (now - appointment.due_at) // judge.every_s)
         self.evaluations[judge.rule.name] += 1
-        verdict = self._verdict(judge, series, now)
+        verdict = appointment.verdict = self._verdict(judge, series, now)
         labels = {"rule": judge.rule.name, "metric": judge.rule.metric} | dict(series.labels)
         self._show(appointment.key, labels, verdict.facts)
         return self._record(list(self._moved(judge, series, verdict, now)))
@@ -171,6 +181,19 @@ class Rules:
     def alerts(self) -> list[Alert]:
         """Every alert that is pending or firing, or was resolved and has not been pending since."""
         return [found for of_series in self._alerts.values() for found in of_series.values()]
+
+    def judged(self, key: str) -> list[Judged]:
+        """What the rules that take their time said last of a series."""
+        return [
+            Judged(
+                rule=one.judge.rule.name,
+                metric=one.judge.rule.metric,
+                span_s=one.judge.span_s,
+                every_s=one.judge.every_s,
+                verdict=one.verdict,
+            )
+            for one in self._appointments.get(key, ())
+        ]
 
     def states(self) -> Mapping[tuple[str, str], int]:
         """How many alerts are pending and firing, by rule and state, zeros included."""
@@ -352,12 +375,13 @@ class _Series:
 class _Appointment:
     """A series and a rule whose condition takes its time."""
 
-    __slots__ = ("due_at", "judge", "series")
+    __slots__ = ("due_at", "judge", "series", "verdict")
 
     def __init__(self, series: _Series, judge: _Judge, due_at: float) -> None:
         self.series = series
         self.judge = judge
         self.due_at = due_at
+        self.verdict: Verdict | None = None  # the last one
 
     @property
     def key(self) -> str:

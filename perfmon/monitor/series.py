@@ -414,6 +414,11 @@ class SamplerSeries:
         self.last: Reading | None = None
         self.state_since: float | None = None
 
+    def current(self) -> "list[SampleSeries]":
+        """The series that had a value in the last reading."""
+        at = None if self.last is None else self.last.at
+        return [series for series in self.series.values() if at is not None and series.last_at == at]
+
     def note(self, reading: Reading) -> None:
         """Take in how a reading went."""
         if self.last is None or bool(self.last.error) != bool(reading.error):

@@ -57,6 +57,10 @@ class View(Protocol):
         """The answer of `/api/v1/target`; its `probe` is None when there is no such one."""
         ...
 
+    def group(self, sampler: str, group: str, cgroup: str) -> Json:
+        """The answer of `/api/v1/group`; its `group` is None when the sampler reads no such one."""
+        ...
+
     async def run_now(self, key: str) -> bytes:
         """One run of a check that counts in nothing, explained, as JSON; cancelled when the client goes.
 
@@ -124,6 +128,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
     routes = [
         Route("/", _by_name(_static(_PAGE / "index.html"))),
         Route("/target", _by_name(_static(_PAGE / "target.html"))),
+        Route("/group", _by_name(_static(_PAGE / "group.html"))),
         *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
         Route("/metrics", _by_name(_metrics)),
         Route("/probe", _by_name(_probe)),
@@ -136,6 +141,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
         Route("/api/v1/targets", _by_name(_targets)),
         Route("/api/v1/target", _by_name(_target)),
         Route("/api/v1/target/run", _by_name(_run), methods=["POST"]),
+        Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
     ]
     application = Starlette(
@@ -281,6 +287,12 @@ async def _targets(request: Request) -> Response:
 async def _target(request: Request) -> Response:
     shown = _view(request).target(_parameter(request, "key"))
     return _json(shown, 404 if shown["probe"] is None else 200)
+
+
+async def _group(request: Request) -> Response:
+    sampler, group, cgroup = (_parameter(request, name) for name in ("sampler", "group", "cgroup"))
+    shown = _view(request).group(sampler, group, cgroup)
+    return _json(shown, 404 if shown["group"] is None else 200)
 
 
 async def _run(request: Request) -> Response:

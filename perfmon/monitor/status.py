@@ -16,7 +16,7 @@ from perfmon.model import Alert, Labels, Measurement
 from perfmon.monitor.recent import Spell, shifted
 from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, SampleSeries, Series
 
-__all__ = ["alerts", "target", "targets"]
+__all__ = ["Show", "alerts", "shown_alert", "target", "targets"]
 
 TURN_S = 0.0005
 """How long an answer is put together before others get their turn on the event loop."""
@@ -27,7 +27,7 @@ Subject = TypeVar("Subject")
 
 async def targets(series: Series, clock: Clock, *, started_at: float, minutes: int) -> Json:
     """Every probe and sampler with its state, its last run, and as many minutes of its last hour."""
-    show = _Show(series, clock, minutes)
+    show = Show(series, clock, minutes)
     return {
         "now": clock.wall(),
         "version": perfmon.__version__,
@@ -43,14 +43,14 @@ def target(key: str, series: Series, known: Iterable[Alert], clock: Clock) -> Js
     return {
         "now": clock.wall(),
         "version": perfmon.__version__,
-        "probe": None if past is None else _Show(series, clock, MINUTES).probe_in_full(past),
-        "alerts": [_alert(alert, clock) for alert in known if alert.series == key],
+        "probe": None if past is None else Show(series, clock, MINUTES).probe_in_full(past),
+        "alerts": [shown_alert(alert, clock) for alert in known if alert.series == key],
     }
 
 
 async def alerts(known: Iterable[Alert], clock: Clock) -> Json:
     """Every alert that is pending or firing, or was resolved and has not been pending since."""
-    return {"now": clock.wall(), "alerts": await _in_turns(clock, partial(_alert, clock=clock), known)}
+    return {"now": clock.wall(), "alerts": await _in_turns(clock, partial(shown_alert, clock=clock), known)}
 
 
 async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Iterable[Subject]) -> list[msgspec.Raw]:
@@ -65,7 +65,7 @@ async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Ite
     return shown
 
 
-class _Show:
+class Show:
     """One answer's view of the series: the same minute and the same wall clock for all of it."""
 
     def __init__(self, series: Series, clock: Clock, minutes: int) -> None:
@@ -75,6 +75,7 @@ class _Show:
         self._minutes = minutes
 
     def probe(self, past: CheckSeries) -> Json:
+        """A probe with its state, its last run and its hour."""
         runs, failures = past.totals(self._minute)
         p50, p95, p99 = past.quantiles(self._minute) or (None, None, None)
         check = past.check
@@ -89,7 +90,7 @@ class _Show:
             "tags": list(check.target.tags),
             "interval_s": check.interval_s,
             "state": "unknown" if past.last is None else "up" if past.last.success else "down",
-            "since": self._wall(past.state_since),
+            "since": self.wall(past.state_since),
             "runs": past.runs,
             "failures": past.failures,
             "last": None if past.last is None else self._run(past.last),
@@ -102,6 +103,7 @@ class _Show:
         }
 
     def probe_in_full(self, past: CheckSeries) -> Json:
+        """The same with its newest runs, its failures and its settings."""
         check, recent = past.check, past.recent
         tails = past.tails(self._minute)
         shown = self.probe(past)
@@ -111,12 +113,17 @@ class _Show:
             "hostname": check.target.hostname,
             "timeout_s": check.module.timeout_s,
             "config": settings(check.module),
-            "failing": {"runs": recent.failed_in_a_row, "since": self._wall(recent.failing_since)},
-            "recent": [asdict(run) | {"at": self._wall(run.at)} for run in recent.runs()],
+            "failing": {"runs": recent.failed_in_a_row, "since": self.wall(recent.failing_since)},
+            "recent": [asdict(run) | {"at": self.wall(run.at)} for run in recent.runs()],
             "failure_spells": [self._spell(spell) for spell in recent.spells()],
         }
 
     def sampler(self, past: SamplerSeries) -> Json:
+        """A sampler with its series."""
+        return self.reading(past) | {"series": [self.sample(series) for series in past.current()]}
+
+    def reading(self, past: SamplerSeries) -> Json:
+        """A sampler, and how its last reading went."""
         last = past.last
         return {
             "key": past.sampler.key,
@@ -125,20 +132,15 @@ class _Show:
             "labels": _plain(past.sampler.labels),
             "interval_s": past.sampler.interval_s,
             "state": "unknown" if last is None else "down" if last.error else "up",
-            "since": self._wall(past.state_since),
+            "since": self.wall(past.state_since),
             "last": None
             if last is None
-            else {"at": self._wall(last.at), "duration_s": last.duration_s, "error": last.error},
-            "series": [
-                self._sample(series)
-                for series in past.series.values()
-                if last is not None and series.last_at == last.at  # the others had no value in the last reading
-            ],
+            else {"at": self.wall(last.at), "duration_s": last.duration_s, "error": last.error},
         }
 
     def _run(self, run: Measurement) -> Json:
         return {
-            "at": self._wall(run.at),
+            "at": self.wall(run.at),
             "duration_s": run.duration_s,
             "phases": _plain(run.phases),
             "failure": None if run.failure is None else asdict(run.failure),
@@ -149,7 +151,7 @@ class _Show:
         """A try of a run that was repeated."""
         failure = attempt.failure
         return {
-            "at": self._wall(attempt.at),
+            "at": self.wall(attempt.at),
             "duration_s": attempt.duration_s,
             "reason": None if failure is None else failure.reason,
             "message": "" if failure is None else failure.message,
@@ -158,7 +160,7 @@ class _Show:
     def _failure(self, run: Measurement) -> Json:
         assert run.failure is not None, "only failed runs are kept as the last failure"
         return {
-            "at": self._wall(run.at),
+            "at": self.wall(run.at),
             "reason": run.failure.reason,
             "phase": run.failure.phase,
             "message": run.failure.message,
@@ -176,7 +178,8 @@ class _Show:
             "max": minute.max_s if minute.runs else None,
         }
 
-    def _sample(self, series: SampleSeries) -> Json:
+    def sample(self, series: SampleSeries) -> Json:
+        """One series of a sampler with its hour."""
         history = series.history()[-self._minutes :]
         return {
             "name": series.what.name,
@@ -184,14 +187,16 @@ class _Show:
             "type": series.type,
             "unit": series.unit,
             "value": _finite(series.level()),
-            "history": [[self._wall(at), level] for at, level in history if math.isfinite(level)],
+            "history": [[self.wall(at), level] for at, level in history if math.isfinite(level)],
         }
 
-    def _wall(self, instant: float | None) -> float | None:
+    def wall(self, instant: float | None) -> float | None:
+        """Unix time, to the millisecond."""
         return None if instant is None else round(instant + self._offset, 3)
 
 
-def _alert(alert: Alert, clock: Clock) -> Json:
+def shown_alert(alert: Alert, clock: Clock) -> Json:
+    """One alert with what it says."""
     verdict = alert.verdict
 
     def wall(instant: float | None) -> float | None:

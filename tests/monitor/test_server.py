@@ -177,6 +177,8 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
         ("GET", "/api/v1/target?key=x"),
         ("POST", "/api/v1/target/run?key=x"),
         ("GET", "/target?key=x"),
+        ("GET", "/group?sampler=x&group=y"),
+        ("GET", "/api/v1/group?sampler=x&group=y"),
     ],
 )
 async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, view, host, method, path):
@@ -286,6 +288,20 @@ async def test_a_probe_that_is_not_watched_is_a_404_with_the_time(ask, query):
     status, _, body = await ask(f"/api/v1/target{query}")
 
     assert (404, None, 1.5) == (status, json.loads(body)["probe"], json.loads(body)["now"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "group"),
+    [
+        ("?sampler=shops&group=a%26b&cgroup=%2Fx", 200, {"group": "a&b", "cgroup": "/x"}),
+        ("?sampler=shops&group=gone", 404, None),
+        ("", 404, None),
+    ],
+)
+async def test_one_group_is_asked_for_by_sampler_group_and_cgroup(ask, query, status, group):
+    answered, _, body = await ask(f"/api/v1/group{query}")
+
+    assert (status, group) == (answered, json.loads(body)["group"])
 
 
 @pytest.mark.parametrize("headers", [{}, {"Sec_Fetch_Site": "same-origin"}])

@@ -21,6 +21,7 @@ class WatchedView(FakeView):
         self.probes = list(probes)
         self.samplers = list(samplers)
         self.known_alerts = list(alerts)
+        self.leaks, self.restarts, self.cgroups = [], [], []  # of the group that is asked for
         self.refusal = ""  # of the next run that somebody asks for
         self.explanation = None  # of it
 
@@ -41,6 +42,22 @@ class WatchedView(FakeView):
         known = next((probe for probe in self.probes if probe["key"] == key), None)
         about = [one for one in self.known_alerts if known and one["labels"].get("probe") == known["probe"]]
         return {"now": time.time(), "version": "0.1.0", "probe": known and in_full(known), "alerts": about}
+
+    def group(self, sampler, group, cgroup):
+        found = next((one for one in self.samplers if one["sampler"] == sampler), None)
+        series = [
+            one
+            for one in (found["series"] if found else [])
+            if one["labels"].get("group") == group and one["labels"].get("cgroup", "") == cgroup
+        ]
+        shown = None
+        if series:
+            own = {"group": group, "cgroup": cgroup, "series": series, "leaks": self.leaks, "restarts": self.restarts}
+            shown = {name: value for name, value in found.items() if name != "series"} | own
+        return {
+            "now": time.time(), "version": "0.1.0", "group": shown, "cgroups": self.cgroups,
+            "alerts": [one for one in self.known_alerts if one["labels"].get("group") == group],
+        }  # fmt: skip
 
     async def run_now(self, key):
         self.ran.append(key)
@@ -220,6 +237,22 @@ def alert(rule, *, state="firing", severity="critical", ago_s=260.0, why="", lab
         "limit": 0.5,
         "why": why,
     }
+
+
+def leak(verdict="leak", *, metric="perfmon_process_private_memory_bytes", group="shop", **more):
+    """What a rule with a window of half an hour says of memory that grows by 1 MiB a minute."""
+    now = time.time()
+    points = [[now - 10 * ago, (120 - ago / 6) * 2.0**20] for ago in range(179, -1, -1)]
+    line = [
+        [t, value, value - edge, value + edge] for (t, value), edge in zip(points[45::67], (9e5, 0, 9e5), strict=True)
+    ]
+    per_s = 2.0**20 / 60
+    return {
+        "rule": "MemoryLeak", "metric": metric, "labels": {"group": group}, "type": "gauge", "unit": "bytes",
+        "window_s": 1800.0, "every_s": 60.0, "level": "critical" if verdict == "leak" else "ok", "verdict": verdict,
+        "why": f"{verdict}: grows 1 MiB/min", "remarks": {}, "slope": per_s, "low": per_s * 0.9, "high": per_s * 1.1,
+        "p": 0.0001, "n": 1800, "seconds_to_limit": 40_000.0, "points": points, "restarts": [], "lines": [line],
+    } | more  # fmt: skip
 
 
 REFUSED = ("connect_refused", "connect", "connection refused by 127.0.0.1:8443")

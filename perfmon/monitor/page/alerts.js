@@ -45,7 +45,8 @@ function makeAlert() {
   const since = h("time", { class: "since" });
   const why = h("p", { class: "why" });
   const note = h("p", { class: "note" });
-  const element = h("li", {}, h("p", { class: "head" }, mark, rule, severity, subject, since), why, note);
+  const stack = makeStack();
+  const element = h("li", {}, h("p", { class: "head" }, mark, rule, severity, subject, since), why, note, stack.element);
   let alert;
   const update = (next) => {
     alert = next;
@@ -56,6 +57,7 @@ function makeAlert() {
     setText(subject, subjectOf(alert.labels));
     setText(why, alert.why);
     showNote(note, alert);
+    stack.update(alert.annotations.leak_stack ?? "");
   };
   const tick = (now) => setSince(since, alert, now);
   return { element, update, tick };
@@ -84,6 +86,18 @@ function showNote(note, alert) {
   const link = /^https?:\/\//.test(runbook) ? [h("a", { href: runbook, rel: "noreferrer", target: "_blank" }, "runbook")] : [];
   note.replaceChildren(...(summary ? [summary, " "] : []), ...link);
   setHidden(note, note.childNodes.length === 0);
+}
+
+// Where a leak allocates, as the attribution wrote it: lines of text.
+function makeStack() {
+  const lines = h("pre", { tabindex: "0", "aria-label": "Top stacks" });
+  const element = h("details", { class: "stack-of" }, h("summary", {}, "Where it allocates"), lines);
+  element.open = true;
+  const update = (text) => {
+    setText(lines, text);
+    setHidden(element, text === "");
+  };
+  return { element, update };
 }
 
 export const alertWords = ({ firing, pending }) => {

@@ -1,7 +1,7 @@
 // Small charts of the last hour, or of as much of it as is known, one slot a minute. Drawn with DOM calls;
 // the style is in page.css.
 
-import { s, setAttribute } from "./dom.js";
+import { h, s, setAttribute, setText } from "./dom.js";
 
 export const MINUTES = 60;
 const FEWEST_MINUTES = 10; // a daemon that has just begun fills a chart of ten minutes sooner than one of sixty
@@ -66,6 +66,16 @@ function unbroken(points, gap) {
     last = point[0];
   }
   return runs;
+}
+
+// The labels of an axis: [text, share of its length, "left" or "top"].
+export function label(parent, labels) {
+  while (parent.children.length > labels.length) parent.lastElementChild.remove();
+  while (parent.children.length < labels.length) parent.append(h("span"));
+  labels.forEach(([text, share, side], i) => {
+    setText(parent.children[i], text);
+    parent.children[i].style[side] = `${round(share * 100)}%`;
+  });
 }
 
 const through = (run) => `M${run.map((point) => point.join(" ")).join("L")}${run.length === 1 ? "h.01" : ""}`;

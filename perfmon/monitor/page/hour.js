@@ -1,6 +1,6 @@
 // The chart of the last hour of one probe: p50, p95 and p99 of each minute, and the share of its runs that failed.
 
-import { gapOf, slotOf } from "./chart.js";
+import { gapOf, label, slotOf } from "./chart.js";
 import { h, s, setAttribute, setText } from "./dom.js";
 import { count, latency, minuteOf } from "./format.js";
 
@@ -69,15 +69,6 @@ const round = (value) => Math.round(value * 100) / 100;
 function ticks(entries, minutes) {
   const step = Object.entries(TICK_MINUTES).find(([most]) => minutes <= Number(most))[1];
   return entries.filter((entry) => slotOf(entry.t) % step === 0 && entry.x > 0 && entry.x < minutes - 1).map((entry) => [minuteOf(entry.t), (entry.x + 0.5) / minutes, "left"]);
-}
-
-function label(parent, labels) {
-  while (parent.children.length > labels.length) parent.lastElementChild.remove();
-  while (parent.children.length < labels.length) parent.append(h("span"));
-  labels.forEach(([text, share, side], i) => {
-    setText(parent.children[i], text);
-    parent.children[i].style[side] = `${round(share * 100)}%`;
-  });
 }
 
 // ---------------------------------------------------------------- reading it

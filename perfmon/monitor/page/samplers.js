@@ -2,20 +2,24 @@
 
 import { gapOf, merge, past, sparkline } from "./chart.js";
 import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
-import { count, digits, quantity, span, stamp } from "./format.js";
+import { count, quantity, span, stamp } from "./format.js";
+import { added, cores, groupPath, seriesName, sum } from "./series.js";
 
 const WORDS = { up: "", down: "finds nothing", unknown: "has not read yet" };
 const UNFEATURED_TILES = 4; // of a sampler that none of the series below belong to
 
 // The series that matter, in the order of their tiles. Those of one name that differ in other labels than
-// `group` are added up, but for those that `not` leaves out. A rate of CPU seconds is a number of cores.
-const cores = (value) => `${digits(value)} ${value === 1 ? "core" : "cores"}`;
+// `group` and `cgroup` are added up, but for those that `not` leaves out.
 const notBusy = ({ mode }) => mode === "idle" || mode === "iowait";
 const FEATURED = [
   { title: "memory", name: "perfmon_process_resident_memory_bytes" },
   { title: "CPU", name: "perfmon_process_cpu_seconds_total", words: cores },
   { title: "descriptors", name: "perfmon_process_open_fds" },
   { title: "threads", name: "perfmon_process_threads" },
+  { title: "memory", name: "perfmon_cgroup_memory_working_set_bytes" },
+  { title: "CPU", name: "perfmon_cgroup_cpu_seconds_total", words: cores },
+  { title: "held back", name: "perfmon_cgroup_cpu_throttled_seconds_total" },
+  { title: "tasks", name: "perfmon_cgroup_tasks" },
   { title: "CPU", name: "perfmon_host_cpu_seconds_total", words: cores, not: notBusy },
   { title: "memory free", name: "perfmon_host_memory_available_bytes" },
   { title: "load", name: "perfmon_host_load1" },
@@ -60,7 +64,7 @@ function makeSampler() {
     setText(trouble, sampler.state === "down" ? sampler.last?.error || "finds nothing" : "");
     setHidden(trouble, !trouble.textContent);
     const { tiled, untiled } = split(sampler.series);
-    arrangeGroups([...tiled].map(([group, tiles]) => ({ group, tiles, intervalS: sampler.interval_s })), (item) => item.group);
+    arrangeGroups(tiled.map((item) => ({ ...item, sampler: sampler.sampler, intervalS: sampler.interval_s })), (item) => JSON.stringify([item.group, item.cgroup]));
     rest.update(untiled);
   };
   const tick = (now) => {
@@ -78,13 +82,15 @@ const labelWords = (labels) => Object.entries(labels).map(([name, value]) => `${
 function split(series) {
   const anyFeatured = series.some(featureOf);
   const isTiled = (one, i) => (anyFeatured ? featureOf(one) !== undefined : i < UNFEATURED_TILES);
-  const tiled = new Map();
+  const groups = new Map();
   for (const one of series.filter(isTiled)) {
-    const group = one.labels.group ?? "";
-    tiled.set(group, [...(tiled.get(group) ?? []), one]);
+    const { group = "", cgroup = "" } = one.labels;
+    const key = JSON.stringify([group, cgroup]);
+    if (!groups.has(key)) groups.set(key, { group, cgroup, members: [] });
+    groups.get(key).members.push(one);
   }
   return {
-    tiled: new Map([...tiled].map(([group, members]) => [group, tilesOf(members)])),
+    tiled: [...groups.values()].map(({ group, cgroup, members }) => ({ group, cgroup, tiles: tilesOf(members) })),
     untiled: series.filter((one, i) => !isTiled(one, i)),
   };
 }
@@ -97,20 +103,18 @@ function tilesOf(members) {
   return known.length ? known : members.map((one) => ({ feature: { title: seriesName(one) }, series: [one] }));
 }
 
-const seriesName = ({ name, labels }) => {
-  const inner = Object.entries(labels).filter(([label]) => label !== "group").map(([label, value]) => `${label}="${value}"`);
-  return name.replace(/^perfmon_/, "") + (inner.length ? `{${inner.join(", ")}}` : "");
-};
-
 // ---------------------------------------------------------------- a group and its tiles
 
 function makeGroup() {
-  const name = h("h4");
+  const link = h("a");
+  const path = h("span", { class: "path" });
   const tiles = h("div", { class: "tiles" });
-  const element = h("section", { class: "group" }, name, tiles);
+  const element = h("section", { class: "group" }, h("h4", {}, link, path), tiles);
   const arrangeTiles = keyed(tiles, makeTile);
-  const update = ({ group, tiles: items, intervalS }) => {
-    setText(name, group);
+  const update = ({ sampler, group, cgroup, tiles: items, intervalS }) => {
+    setText(link, group);
+    if (group) setAttribute(link, "href", groupPath(sampler, group, cgroup));
+    setText(path, cgroup);
     arrangeTiles(items.map((item) => ({ ...item, intervalS })), (item) => item.feature.title);
   };
   return { element, update };
@@ -139,21 +143,6 @@ function makeTile() {
     setAttribute(element, "title", chart.element.getAttribute("aria-label"));
   };
   return { element, update };
-}
-
-// One history out of those of several series: minute by minute, their sum.
-function added(series) {
-  const bySlot = new Map();
-  for (const [t, value] of series.flatMap((one) => one.history)) {
-    const slot = Math.floor(t / 60);
-    if (value !== null) bySlot.set(slot, (bySlot.get(slot) ?? 0) + value);
-  }
-  return [...bySlot].sort((a, b) => a[0] - b[0]);
-}
-
-function sum(values) {
-  const known = values.filter((value) => value !== null);
-  return known.length ? known.reduce((all, value) => all + value, 0) : null;
 }
 
 // ---------------------------------------------------------------- the rest
