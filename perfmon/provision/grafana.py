@@ -164,9 +164,19 @@ def document(board: Board) -> str:
 # ---------------------------------------------------------------- panels
 
 
-def lines(frame: Frame, *queries: Query, stacked: bool = False, bars: bool = False, top: float | None = None) -> Panel:
+def lines(
+    frame: Frame,
+    *queries: Query,
+    stacked: bool = False,
+    bars: bool = False,
+    top: float | None = None,
+    from_zero: bool = True,
+) -> Panel:
     """Series over time, with their last and highest value in a table beneath."""
-    panel = _framed(timeseries.Panel(), frame).min(0).legend(_legend(["lastNotNull", "max"])).tooltip(_tooltip())
+    panel = _framed(timeseries.Panel(), frame)
+    if from_zero:
+        panel.min(0)
+    panel.legend(_legend(["lastNotNull", "max"])).tooltip(_tooltip())
     panel.line_width(1).fill_opacity(60 if stacked else 8).show_points(common_model.VisibilityMode.NEVER)
     if top is not None:
         panel.max(top)
@@ -210,9 +220,17 @@ def heat(frame: Frame, query: Query) -> Panel:
 
 
 def targets_table(
-    frame: Frame, labels: Mapping[str, str], columns: Sequence[Column], links: Mapping[str, str]
+    frame: Frame,
+    labels: Mapping[str, str],
+    columns: Sequence[Column],
+    links: Mapping[str, str],
+    *,
+    without: Sequence[str] = (),
 ) -> Panel:
-    """A row for each set of label values: `labels` name its first columns, `links` what a click on one opens."""
+    """A row for each set of label values: `labels` name its first columns, `links` what a click on one opens.
+
+    Labels `without` a column still tell rows apart.
+    """
     panel = _framed(table.Panel(), frame).filterable(True).cell_options(common_model.TableAutoCellOptions())
     for ref, column in zip("ABCDEFGHIJ", columns, strict=False):
         panel.with_target(_query(Query(column.expr), ref).instant().format(PromQueryFormat.TABLE))
@@ -225,7 +243,7 @@ def targets_table(
         model.DataTransformerConfig(
             "organize",
             options={
-                "excludeByName": {"Time": True},
+                "excludeByName": dict.fromkeys(("Time", *without), True),
                 "indexByName": {name: index for index, name in enumerate(titles)},
                 "renameByName": titles,
             },

@@ -39,7 +39,7 @@ class Alerting(msgspec.Struct, frozen=True, kw_only=True):
     keep: str = ""  # `keep_firing_for`, where an alert would flap
     summary: str
     description: str
-    view: Literal["target", "process", "host", "perfmon"]  # what the dashboard should show
+    view: Literal["target", "process", "host", "perfmon", "group", "cgroup"]  # what the dashboard should show
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -239,6 +239,84 @@ SYMPTOMS = (
     ),
 )
 
+# ---------------------------------------------------------------- what leaks, and what comes near its limit
+
+_LEAK = (
+    'last_over_time(perfmon_leak_verdict{verdict="leak"}[30m]) == 1'  # the widest windows are judged each 10 minutes
+)
+_CGROUP = "Control group {{ $labels.cgroup }}"
+
+RESOURCES = (
+    Alerting(
+        alert="LeakFound",
+        severity="warning",
+        expr=_LEAK,
+        # Verdicts come thirty times a window: of the usual 30 minutes, ten must agree.
+        wait="10m",
+        keep="10m",
+        summary='{{ $labels.metric }} of "{{ or $labels.group $labels.sampler }}" leaks',
+        description='Rule "{{ $labels.rule }}" of perfmon {{ $labels.instance }} finds that {{ $labels.metric }} of '
+        '"{{ or $labels.group $labels.sampler }}" grows, and nothing that speaks against a leak.',
+        view="group",
+    ),
+    Alerting(
+        alert="LeakNearLimit",
+        severity="critical",
+        expr=f"last_over_time(perfmon_leak_seconds_to_limit[30m]) < 4 * 3600\nand ignoring (verdict)\n{_LEAK}",
+        wait="5m",
+        keep="10m",
+        summary='{{ $labels.metric }} of "{{ or $labels.group $labels.sampler }}" reaches its limit within hours',
+        description='At its rate of now, {{ $labels.metric }} of "{{ or $labels.group $labels.sampler }}" reaches its '
+        "limit in {{ $value | humanizeDuration }}.",
+        view="group",
+    ),
+    Alerting(
+        alert="CgroupOomKill",
+        severity="critical",
+        expr='increase(perfmon_cgroup_memory_events_total{event="oom_kill"}[10m]) > 0',
+        wait="10s",
+        summary=f"{_CGROUP} ran out of memory",
+        description="The kernel killed a process of {{ $labels.cgroup }} in the last 10 minutes, for the group was at "
+        "its memory limit.",
+        view="cgroup",
+    ),
+    Alerting(
+        alert="CgroupMemoryNearLimit",
+        severity="warning",
+        expr="last_over_time(perfmon_cgroup_memory_working_set_bytes[5m])\n"
+        "/ last_over_time(perfmon_cgroup_memory_limit_bytes[5m]) > 0.9",
+        wait="5m",
+        keep="5m",
+        summary=f"{_CGROUP} is near its memory limit",
+        description="{{ $labels.cgroup }} uses {{ $value | humanizePercentage }} of the memory it may have, file cache "
+        "that can be dropped left out. What comes next is the OOM killer.",
+        view="cgroup",
+    ),
+    Alerting(
+        alert="CgroupThrottled",
+        severity="warning",
+        expr="increase(perfmon_cgroup_cpu_throttled_periods_total[5m])\n"
+        "/ increase(perfmon_cgroup_cpu_periods_total[5m]) > 0.25",
+        wait="15m",
+        keep="5m",
+        summary=f"{_CGROUP} is held back by its CPU limit",
+        description="{{ $labels.cgroup }} had used up its share of CPU in {{ $value | humanizePercentage }} of the "
+        "periods in which it ran: what it serves waits, though CPUs may be idle.",
+        view="cgroup",
+    ),
+    Alerting(
+        alert="CgroupTasksNearLimit",
+        severity="warning",
+        expr="last_over_time(perfmon_cgroup_tasks[5m])\n/ last_over_time(perfmon_cgroup_tasks_limit[5m]) > 0.9",
+        wait="5m",
+        keep="5m",
+        summary=f"{_CGROUP} can soon start no thread",
+        description="{{ $labels.cgroup }} has {{ $value | humanizePercentage }} of the processes and threads that it "
+        "may have.",
+        view="cgroup",
+    ),
+)
+
 # ---------------------------------------------------------------- what is wrong with perfmon itself
 
 
@@ -376,18 +454,23 @@ SELF_HEALTH = (
 GROUPS = (
     Group("perfmon.recording", RECORDINGS),
     Group("perfmon.symptoms", SYMPTOMS),
+    Group("perfmon.resources", RESOURCES),
     Group("perfmon.self", SELF_HEALTH),
 )
 
-ALERTS = (*SYMPTOMS, *SELF_HEALTH)
+ALERTS = (*SYMPTOMS, *RESOURCES, *SELF_HEALTH)
 
 # ---------------------------------------------------------------- how it is written
 
 _VIEWS = {
-    "target": "?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
-    "process": "?var-instance={{ $labels.instance | urlquery }}",
-    "host": "?var-instance={{ $labels.instance | urlquery }}",
-    "perfmon": "?var-instance={{ $labels.instance | urlquery }}",
+    "target": "fleet?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
+    "process": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "host": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "perfmon": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "group": "resources?var-instance={{ $labels.instance | urlquery }}"
+    "{{ with $labels.group }}&var-group={{ . | urlquery }}{{ end }}",
+    "cgroup": "resources?var-instance={{ $labels.instance | urlquery }}"
+    "&var-group={{ $labels.group | urlquery }}&var-cgroup={{ $labels.cgroup | urlquery }}",
 }
 
 
@@ -404,7 +487,7 @@ def _rule(rule: Recording | Alerting, links: Links) -> dict[str, object]:
         "summary": rule.summary,
         "description": rule.description,
         "runbook_url": f"{links.runbooks}#{rule.alert.lower()}",
-        "dashboard_url": f"{links.grafana}/d/perfmon-fleet{_VIEWS[rule.view]}",
+        "dashboard_url": f"{links.grafana}/d/perfmon-{_VIEWS[rule.view]}",
     }
     return written
 

@@ -23,6 +23,8 @@ TARGET = {**SELF, "probe": "shop", "target": "http://shop/?a=1", "module": "http
 SUCCESSES = {**TARGET, "result": "success", "reason": "none"}
 PROCESS = {**SELF, "sampler": "shop", "group": "api"}
 HOST = {**SELF, "sampler": "host"}
+LEAK = {**PROCESS, "rule": "MemoryLeak", "metric": "perfmon_process_private_memory_bytes"}
+CGROUP = {**SELF, "sampler": "units", "group": "api", "cgroup": "/system.slice/api.service"}
 DISK = {**HOST, "device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/srv"}
 
 
@@ -332,6 +334,101 @@ CASES = [
         resolved="40m",
     ),
     Case(
+        "LeakFound",
+        "warning",
+        [("perfmon_leak_verdict", {**LEAK, "verdict": "leak"}, "0x10 1x40 0x90")],
+        {**LEAK, "verdict": "leak"},
+        silent="20m",
+        firing="22m",
+        resolved="110m",
+        summary='perfmon_process_private_memory_bytes of "api" leaks',
+        description='Rule "MemoryLeak" of perfmon perfmon:10737 finds that perfmon_process_private_memory_bytes of '
+        '"api" grows, and nothing that speaks against a leak.',
+    ),
+    Case(
+        "LeakFound",
+        "warning",
+        [
+            ("perfmon_leak_verdict", {**LEAK, "verdict": "growing"}, "1x60"),
+            ("perfmon_leak_verdict", {**LEAK, "verdict": "leak"}, "0x60"),
+        ],
+        {},
+        silent="20m",
+        firing="",
+        resolved="60m",
+    ),
+    Case(
+        "LeakNearLimit",
+        "critical",
+        # The gauge of the time left goes with the leak; a leak with days to go is no emergency.
+        [
+            ("perfmon_leak_verdict", {**LEAK, "verdict": "leak"}, "1x100 0x90"),
+            ("perfmon_leak_seconds_to_limit", LEAK, "28800-240x100 _x90"),
+        ],
+        LEAK,
+        silent="60m",
+        firing="80m",
+        resolved="180m",
+        summary='perfmon_process_private_memory_bytes of "api" reaches its limit within hours',
+        description='At its rate of now, perfmon_process_private_memory_bytes of "api" reaches its limit in 2h 40m 0s.',
+    ),
+    Case(
+        "CgroupOomKill",
+        "critical",
+        [("perfmon_cgroup_memory_events_total", {**CGROUP, "event": "oom_kill"}, "0x10 1x60")],
+        {**CGROUP, "event": "oom_kill"},
+        silent="10m",
+        firing="12m",
+        resolved="30m",
+        summary="Control group /system.slice/api.service ran out of memory",
+        description="The kernel killed a process of /system.slice/api.service in the last 10 minutes, for the group "
+        "was at its memory limit.",
+    ),
+    Case(
+        "CgroupMemoryNearLimit",
+        "warning",
+        [
+            ("perfmon_cgroup_memory_working_set_bytes", CGROUP, "500x10 950x30 500x60"),
+            ("perfmon_cgroup_memory_limit_bytes", CGROUP, "1000x100"),
+        ],
+        CGROUP,
+        silent="14m",
+        firing="20m",
+        resolved="60m",
+        summary="Control group /system.slice/api.service is near its memory limit",
+        description="/system.slice/api.service uses 95% of the memory it may have, file cache that can be dropped left "
+        "out. What comes next is the OOM killer.",
+    ),
+    Case(
+        "CgroupThrottled",
+        "warning",
+        [
+            ("perfmon_cgroup_cpu_throttled_periods_total", CGROUP, "0x10 0+300x40 12000x60"),
+            ("perfmon_cgroup_cpu_periods_total", CGROUP, "0+600x110"),
+        ],
+        CGROUP,
+        silent="20m",
+        firing="40m",
+        resolved="80m",
+        summary="Control group /system.slice/api.service is held back by its CPU limit",
+        description="/system.slice/api.service had used up its share of CPU in 50% of the periods in which it ran: "
+        "what it serves waits, though CPUs may be idle.",
+    ),
+    Case(
+        "CgroupTasksNearLimit",
+        "warning",
+        [
+            ("perfmon_cgroup_tasks", CGROUP, "10x10 95x30 10x60"),
+            ("perfmon_cgroup_tasks_limit", CGROUP, "100x100"),
+        ],
+        CGROUP,
+        silent="14m",
+        firing="20m",
+        resolved="60m",
+        summary="Control group /system.slice/api.service can soon start no thread",
+        description="/system.slice/api.service has 95% of the processes and threads that it may have.",
+    ),
+    Case(
         "PerfmonSchedulerLate",
         "warning",
         histogram("perfmon_schedule_lateness_seconds", SELF, SLOW_FROM_11M_TO_40M, "2.5"),
@@ -439,6 +536,12 @@ def series(name, labels, values):
 
 def expected_alert(case, severity=None, **annotations):
     shown = ("target", "probe") if "target" in case.labels else ("instance",)
+    board = "fleet"
+    if case.alert.startswith(("Leak", "Cgroup")):
+        board, shown = (
+            "resources",
+            ("instance", "group", "cgroup") if "cgroup" in case.labels else ("instance", "group"),
+        )
     place = "&".join(f"var-{label}={quote_plus(case.labels.get(label, ''))}" for label in shown)
     return {
         "exp_labels": {**case.labels, "severity": severity or case.severity},
@@ -446,7 +549,7 @@ def expected_alert(case, severity=None, **annotations):
             "summary": case.summary,
             "description": case.description,
             "runbook_url": f"docs/runbooks.md#{case.alert.lower()}",
-            "dashboard_url": f"http://127.0.0.1:3000/d/perfmon-fleet?{place}",
+            "dashboard_url": f"http://127.0.0.1:3000/d/perfmon-{board}?{place}",
             **annotations,
         },
     }
