@@ -117,7 +117,9 @@ class TargetSection(Section, frozen=True, kw_only=True):
     confirm: Annotated[
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Default: the probe's.")
     ] = None
-    group: Annotated[PublicText, _says("What it belongs to, exported as label `group`. Default: the probe's.")] = ""
+    group: Annotated[
+        PublicText, _says("What it belongs to: label `group`, a heading on the page. Default: the probe's.")
+    ] = ""
     tags: Annotated[tuple[Tag, ...], _says("Words to find it by, beside the probe's; not exported.")] = ()
     labels: Annotated[Labels, _says("Labels on every series of this target, beside and above the probe's.")] = {}
 
@@ -137,7 +139,7 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     confirm: Annotated[
         ConfirmSection | None, _says("When to repeat a failed try, see [confirm](#confirm). Without it, never.")
     ] = None
-    group: Annotated[PublicText, _says("What these targets belong to, exported as label `group`.")] = ""
+    group: Annotated[PublicText, _says("What these targets belong to: label `group`, and a heading on the page.")] = ""
     tags: Annotated[
         tuple[Tag, ...], _says("Words to find them by: on the page, in the API, in rules as `tag`; not exported.")
     ] = ()

@@ -282,6 +282,51 @@ def test_a_daemon_that_answers_with_an_error_is_said(visit):
         tab.errors[:] = [error for error in tab.errors if "status of 500" not in error]
 
 
+# ---------------------------------------------------------------- groups
+
+
+def grouped(group, *names, state="up"):
+    return [
+        probe(name, "x", state=state, failure=REFUSED if state == "down" else None) | {"group": group} for name in names
+    ]
+
+
+def test_groups_have_headings_and_those_with_failures_come_first(visit):
+    probes = [
+        *grouped("edge", "cdn"),
+        *grouped("shop", "cart"),
+        *grouped("shop", "pay", state="down"),
+        probe("lone", "x"),
+    ]
+    with served(WatchedView(probes)) as address:
+        tab = visit(address)
+        headings = tab.ask(
+            "[...document.querySelectorAll('.probe-group')].map((row) => row.innerText.split('\\n').join(' '))"
+        )
+        order = tab.ask(f"{ROWS}.map((row) => row.querySelector('.title').textContent)")
+
+    assert ["shop 1 of 2 failing hide 1 that is up", "edge 1 up hide 1 that is up",
+            "without a group 1 up hide 1 that is up"] == headings  # fmt: skip
+    assert ["pay", "cart", "cdn", "lone"] == order
+
+
+def test_without_any_group_there_are_no_headings(visit):
+    with served(WatchedView([probe("a", "x"), probe("b", "x")])) as address:
+        assert 0 == visit(address).ask("document.querySelectorAll('.probe-group').length")
+
+
+def test_of_many_probes_a_group_shows_what_fails_until_it_is_unfolded(visit):
+    with served(WatchedView([one | {"group": f"zone-{i % 2}"} for i, one in enumerate(fleet(100, down=4))])) as address:
+        tab = visit(address)
+        shown = f"{ROWS}.filter((row) => !row.hidden).length"
+        assert 4 == tab.ask(shown)
+        tab.ask("document.querySelector('.probe-group button').click()")
+        assert 4 + 48 == tab.ask(shown)
+        assert "true" == tab.ask("document.querySelector('.probe-group button').ariaExpanded")
+        tab.ask("document.querySelector('#filter-states [data-state=up]').click()")
+        assert 96 == tab.ask(shown), "who asks for what is up is shown all of it"
+
+
 # ---------------------------------------------------------------- many, and hostile
 
 
@@ -464,7 +509,7 @@ def test_a_sampler_of_an_unknown_kind_shows_its_first_series_and_the_rest_unfold
         ("quantity(2048, {unit: 'bytes', name: 'x', type: 'counter'})", "2.00 KiB/s"),
         ("quantity(3, {unit: '', name: 'x', type: 'counter'})", "3/s"),
         ("quantity(null, {unit: '', name: 'x', type: 'gauge'})", "–"),
-        ("reason('tls_expired')", "certificate expired"),
+        ("reason('tls_expired')", "certificate expiry"),
         ("reason('brand_new')", "brand_new"),
     ],
 )  # fmt: skip

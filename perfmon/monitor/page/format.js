@@ -108,7 +108,7 @@ const REASONS = {
   connect_refused: "connection refused",
   connect_timeout: "no answer to connect",
   unreachable: "not reachable",
-  tls_expired: "certificate expired",
+  tls_expired: "certificate expiry",
   tls_name_mismatch: "certificate is for another name",
   tls_untrusted: "certificate not trusted",
   tls_handshake: "TLS handshake failed",

@@ -1,24 +1,25 @@
-// The table of probes: one row each, failing ones first, kept up to date in place.
+// The table of probes: one row each, by groups where there are any, failing ones first, kept up to date in place.
 
 import { gapOf, merge, past, slotOf, sparkline } from "./chart.js";
 import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./dom.js";
+import { STATES, inGroups, isFolded, makeHeading } from "./groups.js";
 import { PHASES } from "./phases.js";
 import { at, count, digits, latency, minuteOf, reason, share, span, stamp } from "./format.js";
 
-const STATES = ["down", "unknown", "up"];
 const WORDS = { down: "failing", unknown: "no result", up: "up" };
 const FILTER_FROM = 11; // a filter for ten probes would be one more thing to read
 const HOUR = 3600;
 
 let showRows;
 let rows = [];
+let headings = [];
 let wantedText = [];
 let wantedState = "";
 let minutes = 60; // that the charts show
 
 // Wire up what stands in the page from the beginning.
 export function startProbes() {
-  showRows = keyed(byId("probe-rows"), makeRow);
+  showRows = keyed(byId("probe-rows"), (item) => (item.members ? makeHeading(filterRows) : makeRow()));
   byId("legend").append(...PHASES.map((phase) => h("li", {}, h("span", { class: `swatch ${phase}` }), phase)));
   byId("filter-text").addEventListener("input", (event) => {
     wantedText = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -32,9 +33,9 @@ export function startProbes() {
 export function showProbes(probes, now, minutesShown) {
   minutes = minutesShown;
   setText(byId("trend-title"), `Median, last ${past(minutes)}`);
-  const order = (probe) => STATES.indexOf(probe.state);
-  const ordered = [...probes].sort((a, b) => order(a) - order(b)); // stable: as in the config otherwise
-  rows = showRows(ordered, (probe) => probe.key);
+  const views = showRows(inGroups(probes), (item) => item.key);
+  rows = views.filter((view) => !view.group);
+  headings = views.filter((view) => view.group);
   const counts = Object.fromEntries(STATES.map((state) => [state, probes.filter((probe) => probe.state === state).length]));
   setHidden(byId("probes"), probes.length === 0);
   setHidden(byId("filter"), probes.length < FILTER_FROM && !wantedText.length && !wantedState);
@@ -67,17 +68,19 @@ function labelChip(chip, counts, total) {
 }
 
 function filterRows() {
-  let visible = 0;
-  for (const row of rows) {
-    const wanted = (!wantedState || row.probe.state === wantedState) && wantedText.every((word) => row.haystack.includes(word));
-    setHidden(row.element, !wanted);
-    visible += wanted;
-  }
+  const filtered = Boolean(wantedState || wantedText.length);
+  const found = rows.filter(isWanted);
+  for (const row of rows) setHidden(row.element, !isWanted(row) || (!filtered && isFolded(row.probe)));
+  const groups = new Set(found.map((row) => row.probe.group));
+  for (const heading of headings) setHidden(heading.element, !groups.has(heading.group.name));
+  setClass(byId("probe-rows"), filtered ? "filtered" : "");
   const none = byId("probes-none");
-  setHidden(none, visible > 0 || rows.length === 0);
+  setHidden(none, found.length > 0 || rows.length === 0);
   setText(none, `No probe matches${wantedState ? ` “${WORDS[wantedState]}”` : ""}${wantedText.length ? ` “${wantedText.join(" ")}”` : ""}.`);
-  setHidden(byId("probe-table"), visible === 0);
+  setHidden(byId("probe-table"), found.length === 0);
 }
+
+const isWanted = ({ probe, haystack }) => (!wantedState || probe.state === wantedState) && wantedText.every((word) => haystack.includes(word));
 
 function focusFilter(event) {
   const typing = event.target instanceof HTMLInputElement;
@@ -86,7 +89,7 @@ function focusFilter(event) {
   byId("filter-text").focus();
 }
 
-const haystack = (probe) =>
+const haystackOf = (probe) =>
   [probe.probe, probe.target, probe.module, probe.kind, WORDS[probe.state], probe.state, probe.last?.failure?.reason ?? "",
     ...(probe.tags ?? []),
     ...Object.entries(probe.labels).map(([name, value]) => `${name}=${value}`)].join("\n").toLowerCase();
@@ -133,7 +136,7 @@ function makeRow() {
 
 function updateRow(row, parts, probe) {
   row.probe = probe;
-  row.haystack = haystack(probe);
+  row.haystack = haystackOf(probe);
   row.history = merge(row.history, probe.history, (entry) => slotOf(entry.t));
   setClass(row.element, `probe ${probe.state}${row.detail ? " open" : ""}`);
   setClass(parts.mark, `mark ${probe.state}`);
