@@ -429,6 +429,22 @@ SELF_HEALTH = (
         view="perfmon",
     ),
     Alerting(
+        alert="PerfmonDiscoveryFailing",
+        severity="warning",
+        # One look that fails is over before `wait` is; what is looked at less often than that is told by its silence.
+        expr="""increase(perfmon_discovery_refreshes_total{outcome="failed"}[10m]) > 0
+or
+increase(perfmon_discovery_refreshes_total{outcome="failed"}[2h]) > 0
+and on (job, instance, probe, kind)
+time() - perfmon_discovery_last_success_timestamp_seconds > 7200""",
+        wait="15m",
+        keep="10m",
+        summary='perfmon {{ $labels.instance }} does not learn the targets of "{{ $labels.probe }}"',
+        description='A {{ $labels.kind }} source of targets of the probe "{{ $labels.probe }}" fails. The targets that '
+        "it named last are watched on; new ones are missed.",
+        view="perfmon",
+    ),
+    Alerting(
         alert="PerfmonStoreFailing",
         severity="warning",
         expr="increase(perfmon_store_errors_total[15m]) > 0\nor\nincrease(perfmon_store_lost_total[15m]) > 0",

@@ -19,6 +19,7 @@ RULES = ROOT / "rules" / "perfmon.rules.yml"
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 
 SELF = {"job": "perfmon", "instance": "perfmon:10737"}
+LISTED = SELF | {"probe": "shop", "kind": "http"}
 TARGET = {**SELF, "probe": "shop", "target": "http://shop/?a=1", "module": "http_2xx"}
 SUCCESSES = {**TARGET, "result": "success", "reason": "none"}
 PROCESS = {**SELF, "sampler": "shop", "group": "api"}
@@ -498,6 +499,28 @@ CASES = [
         resolved="55m",
         summary="perfmon perfmon:10737 exports not all series",
         description="perfmon perfmon:10737 has reached `limits.series`; what came last is not exported.",
+    ),
+    *(
+        Case(
+            "PerfmonDiscoveryFailing",
+            "warning",
+            [
+                ("perfmon_discovery_refreshes_total", LISTED | {"outcome": "failed"}, failed),
+                ("perfmon_discovery_last_success_timestamp_seconds", LISTED, succeeded),
+            ],
+            LISTED | {"outcome": "failed"},
+            silent="20m",
+            firing=firing,
+            resolved="150m",
+            summary='perfmon perfmon:10737 does not learn the targets of "shop"',
+            description='A http source of targets of the probe "shop" fails. The targets that it named last are watched '
+            "on; new ones are missed.",
+        )
+        for failed, succeeded, firing in [
+            ("0x10 1+1x40 41x150", "600x50 3060x150", "30m"),
+            ("0x20 1x200", "0x20 1260x200", ""),  # once
+            ("0x110 1x200", "0x135 8160x200", "140m"),  # looked at once in a while, and silent for two hours
+        ]
     ),
     *(
         Case(
