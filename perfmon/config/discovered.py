@@ -22,7 +22,7 @@ from perfmon.model import Check, Confirm, Labels, Target
 from perfmon.target_groups import Found
 from perfmon.units import format_duration, parse_duration, quoted
 
-__all__ = ["Blueprint", "Discovery", "checks_of"]
+__all__ = ["Blueprint", "Discovery", "checks_of", "told"]
 
 
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,13 @@ def checks_of(blueprint: Blueprint, found: Iterable[Found]) -> tuple[dict[str, C
             refused.append(f"{one.where}: {quoted(one.address)} is a target of this probe already, with other labels")
     return checks, refused
 
+
+def told(labels: Labels) -> Labels:
+    """Without those that change nothing."""
+    return {name: value for name, value in labels.items() if not name.startswith("__") or name in _SETTINGS}
+
+
+_SETTINGS = ("__param_module", "__param_hostname", "__scrape_interval__", "__scrape_timeout__")
 
 # ---------------------------------------------------------------- one target
 

@@ -120,6 +120,7 @@ class Daemon:
             network=network,
             clock=clock,
             instruments=self.instruments,
+            store=self._store,
             on_found=self._take_found,
             on_defect=self.defect,
         )
@@ -183,8 +184,11 @@ class Daemon:
             await self._resume(self._checks)
         self.watching = True
         self._note_reload(success=True)
-        self._young = 0
-        _spare_the_collector()
+        # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
+        # nothing behind that only the collector could free, so the young are looked through less often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
 
     def _end(self) -> None:
         for _ in self._keeping():
@@ -291,12 +295,17 @@ class Daemon:
             if self._checks.get(key) is not check and self._checks.get(key) != check:
                 self._watch_check(check, self.clock.monotonic())
                 new[key] = check
+                self._spare_the_collector()
             await turns.next()
-        self._young += len(new)
+        return new
+
+    def _spare_the_collector(self) -> None:
+        """Of thousands of new checks a pass of the garbage collector would take a fifth of a second."""
+        self._young += 1
         if self._young >= YOUNG and self.watching:
             self._young = 0
-            _spare_the_collector(quickly=True)
-        return new
+            gc.collect(0)
+            gc.freeze()
 
     async def _forget_all_but(self, keys: Collection[str]) -> int:
         """Watch no others, in turns; answers with how many that were."""
@@ -552,16 +561,6 @@ class Daemon:
 def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
     reader: measure.Reader = kinds.load("samplers", sampler.kind).open(sampler.config, clock)
     return reader
-
-
-def _spare_the_collector(*, quickly: bool = False) -> None:
-    """What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets).
-
-    A run leaves nothing behind that only the collector could free, so the young are looked through less often.
-    """
-    gc.collect(1 if quickly else 2)  # the old ones alone take as long as what is to be spared
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 def page_url(listen: str) -> str:

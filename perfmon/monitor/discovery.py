@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from perfmon import kinds
 from perfmon.clock import Clock
-from perfmon.config.discovered import Blueprint, Discovery, checks_of
+from perfmon.config.discovered import Blueprint, Discovery, checks_of, told
 from perfmon.model import Check
 from perfmon.monitor.selfmetrics import Instruments, remove
+from perfmon.monitor.store import Store
 from perfmon.network import Network
 from perfmon.target_groups import Found, Listing
 from perfmon.threads import in_thread
@@ -38,6 +40,7 @@ class Discoveries:
         network: Network,
         clock: Clock,
         instruments: Instruments,
+        store: Store,
         on_found: Callable[[bool], Awaitable[None]],
         on_defect: Callable[[str, Exception], None],
     ) -> None:
@@ -45,6 +48,7 @@ class Discoveries:
         self._network = network
         self._clock = clock
         self._instruments = instruments
+        self._store = store
         self._on_found = on_found
         self._on_defect = on_defect
         self._sources: dict[str, _Source] = {}
@@ -69,6 +73,7 @@ class Discoveries:
         for gone in former.values():
             gone.end()
         self._forget_instruments(gone.labels for gone in former.values())
+        self._store.forget_found(but=self._sources.keys())
         for source in outdated:
             if source.found:
                 await self._make_anew(source)
@@ -108,7 +113,7 @@ class Discoveries:
         source = _Source(discovery, kind.open(discovery.config, self._network, self._clock))
         if former is not None:
             former.end()
-            source.found = source.inherited = former.found
+        source.found = source.inherited = former.found if former is not None else self._store.found(discovery.key)
         for outcome in OUTCOMES:
             self._instruments.discovery_refreshes.labels(*source.labels, outcome)
         source.task = asyncio.get_running_loop().create_task(self._watch(source))
@@ -149,8 +154,15 @@ class Discoveries:
             made = await _made(blueprint, found)
             if source.discovery.blueprint is blueprint:  # no reload came between
                 source.found, (source.checks, source.refused) = found, made
+                await in_thread(partial(self._keep, source), name="perfmon-discovery")
                 return True
         return False
+
+    def _keep(self, source: "_Source") -> None:
+        """For a restart while the source is away. Not what is refused: it may hold a password."""
+        probe = source.labels[0]
+        watched = [one for one in source.found if f"{probe}/{one.address}" in source.checks]
+        self._store.put_found(source.discovery.key, [replace(one, labels=told(one.labels)) for one in watched])
 
     async def _make_anew(self, source: "_Source") -> None:
         """Make other checks of what was found before the discovery was changed."""
@@ -198,7 +210,7 @@ class _Source:
         self.discovery = discovery
         self.finder = finder
         self.found: tuple[Found, ...] = ()
-        self.inherited: tuple[Found, ...] = ()  # of the source before a reload, until the first full answer
+        self.inherited: tuple[Found, ...] = ()  # of before a reload or restart, until the first full answer
         self.checks: dict[str, Check] = {}  # by key
         self.refused: list[str] = []  # of `found`
         self.answered = False  # in full, once at least
@@ -240,7 +252,7 @@ def _made(blueprint: Blueprint, found: tuple[Found, ...]) -> "asyncio.Future[tup
 
 
 def _with_inherited(listing: Listing, source: _Source) -> tuple[Found, ...]:
-    """What was found; until the whole source can be read, what was known before a reload may still be right."""
+    """What was found; until the whole source can be read, what was known before may still be right."""
     if not listing.broken:
         source.inherited = ()
     named = {one.address for one in listing.found}

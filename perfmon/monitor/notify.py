@@ -55,7 +55,7 @@ class Notifier:
         self._page_url = page_url
         self._on_outcome = on_outcome
         self._workers: dict[str, _Worker] = {}
-        self._hire(receivers, self._told(store.alerts()))
+        self._hire(receivers, store.alerts())
 
     def tell(self, alerts: Sequence[Alert]) -> None:
         """Queue alerts that began to fire or were resolved, for every receiver. Returns at once."""
@@ -75,7 +75,7 @@ class Notifier:
             if kept.get(name) is not worker.part.kind:
                 worker.dismiss()
                 del self._workers[name]
-        self._hire(receivers, self._told(alerts))
+        self._hire(receivers, alerts)
 
     def queued(self) -> Mapping[str, int]:
         """Notices waiting, by the name of the receiver."""
@@ -93,15 +93,17 @@ class Notifier:
             worker.join(max(0.0, deadline - self._clock.monotonic()))
         return sum(self.queued().values())
 
-    def _hire(self, receivers: Iterable[Receiver], told: Sequence[tuple[Notice, float]]) -> None:
+    def _hire(self, receivers: Iterable[Receiver], alerts: Iterable[Alert]) -> None:
         outbox = self._store.outbox()
-        for part in [part for receiver in receivers for part in _parts(receiver)]:
-            worker = self._workers.get(part.name)
-            if worker is not None:
-                worker.reconfigure(part)
-            else:
-                worker = self._workers[part.name] = _Worker(part, self._clock, self._store, self._on_outcome)
-                worker.start(outbox.get(part.name, ()), told)
+        parts = [part for receiver in receivers for part in _parts(receiver)]
+        new = [part for part in parts if part.name not in self._workers]
+        told = self._told(alerts) if new else []
+        for part in parts:
+            if part not in new:
+                self._workers[part.name].reconfigure(part)
+        for part in new:
+            worker = self._workers[part.name] = _Worker(part, self._clock, self._store, self._on_outcome)
+            worker.start(outbox.get(part.name, ()), told)
         for name, notices in outbox.items():
             if name not in self._workers:
                 self._abandon(name, notices)

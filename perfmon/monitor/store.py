@@ -24,6 +24,7 @@ from perfmon.errors import UsageError
 from perfmon.model import Alert, Measurement
 from perfmon.monitor.recent import Spell, shifted
 from perfmon.receivers import Notice, fingerprint
+from perfmon.target_groups import Found
 
 __all__ = ["MinuteRow", "Store", "SummaryRow"]
 
@@ -73,7 +74,7 @@ class Store:
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
         self._clock = clock
         self._walls = _Walls(clock)
-        self._kept: dict[_Key, bytes] = {}  # alerts, outbox and results, as they are
+        self._kept: dict[_Key, bytes] = {}  # alerts, outbox, results and found targets, as they are
         self._unsaved: dict[_Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
         self._minutes: dict[_Key, bytes | None] = {}  # what of the minutes it does not know yet
         self._receipts: list[threading.Event] = []
@@ -153,6 +154,24 @@ class Store:
             row = self._kept.get(("results", key, ""))
         found = None if row is None else self._decode(row, Measurement)
         return None if found is None else self._dated(found, from_wall)
+
+    def put_found(self, source: str, found: Sequence[Found]) -> None:
+        """Remember which targets a source named last."""
+        row = msgspec.json.encode(found) if found else None
+        with self.together():
+            self._put(("found", source, ""), row)
+
+    def forget_found(self, but: Collection[str]) -> None:
+        """Remember those of no other sources."""
+        with self.together():
+            for key in [key for key in self._kept if key[0] == "found" and key[1] not in but]:
+                self._put(key, None)
+
+    def found(self, source: str) -> tuple[Found, ...]:
+        """The targets that a source named last, in this life or a former one."""
+        with self._changed:
+            row = self._kept.get(("found", source, ""))
+        return (None if row is None else self._decode(row, tuple[Found, ...])) or ()
 
     def put_minutes(self, rows: Iterable[MinuteRow]) -> None:
         """Remember minutes; the same minute of a series again replaces it."""
@@ -340,7 +359,7 @@ class Store:
         self._log.info("state file is written again", minutes_lost=lost)
 
 
-# Table, series or receiver, and fingerprint, start, or "" for a result; of a summary its end too.
+# Table, series, receiver or source, and fingerprint, start, or ""; of a summary its end too.
 _Key = tuple[str, str, str | float] | tuple[str, str, float, float]
 _PAST = ("minutes", "summaries")  # tables of which rows may be lost
 _Rows = dict[_Key, bytes | None]
@@ -426,12 +445,13 @@ class _File:
         return self._begin()  # in the place of the one that was set aside
 
     def load(self) -> tuple[dict[_Key, bytes], float | None]:
-        """Alerts, outbox and results, and when the file was last written (Unix time)."""
+        """Alerts, outbox, results and found targets, and when the file was last written (Unix time)."""
         assert self._db is not None, "connected first"
         alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
         outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
         results = self._db.execute("SELECT 'results', series, part, result FROM results")
-        found = (row for rows in (alerts, outbox, results) for row in rows)
+        listed = self._db.execute("SELECT 'found', source, part, targets FROM found")
+        found = (row for rows in (alerts, outbox, results, listed) for row in rows)
         kept: dict[_Key, bytes] = {(row[0], row[1], row[2]): row[3] for row in found}
         alive = self._db.execute("SELECT at FROM alive").fetchone()
         return kept, alive[0] if alive else None
@@ -549,12 +569,14 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE summaries (series TEXT, start REAL, until REAL, vals BLOB NOT NULL, PRIMARY KEY (series, start))",
         "CREATE INDEX summaries_until ON summaries (until)",
     ),
+    ("CREATE TABLE found (source TEXT, part TEXT, targets BLOB NOT NULL, PRIMARY KEY (source, part))",),
 )
 
 _PUT = {
     "alerts": "INSERT OR REPLACE INTO alerts (series, fingerprint, alert) VALUES (?, ?, ?)",
     "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
     "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
+    "found": "INSERT OR REPLACE INTO found (source, part, targets) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
     "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
     "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
@@ -563,6 +585,7 @@ _DELETE = {
     "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
     "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
     "results": "DELETE FROM results WHERE series = ? AND part = ?",
+    "found": "DELETE FROM found WHERE source = ? AND part = ?",
     "failures": "DELETE FROM failures WHERE series = ? AND part = ?",
 }
 

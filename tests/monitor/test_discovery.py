@@ -229,6 +229,41 @@ async def test_an_alert_of_a_discovered_target_survives_a_restart_and_ends_when_
         assert fired_at >= daemon.clock.wall() - (daemon.clock.monotonic() - alert.fired_at)
 
 
+async def test_targets_are_watched_after_a_restart_while_their_source_is_away(tmp_path, network):
+    """Their alerts go on; and what the source does not name when it is back is over."""
+    shop = Shop(tmp_path, state="state.sqlite3")
+    shop.name("127.0.0.1:1", "127.0.0.1:2", "tcp://somebody:hush@127.0.0.1:3", env="prod", __meta_dc="x")
+    async with running(shop, network) as daemon:
+        await until(lambda: all(firing(daemon, f"127.0.0.1:{port}") for port in (1, 2)), "both fire")
+        await asyncio.sleep(0.1)
+        fired_at = daemon.clock.wall()
+    kept = (tmp_path / "state.sqlite3").read_bytes()
+    (tmp_path / "targets.json").unlink()
+    async with running(shop, network) as daemon:
+        assert ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:9"] == watched(daemon)
+        (alert,) = firing(daemon, "127.0.0.1:2")
+        assert "prod" == alert.labels["env"]
+        assert fired_at >= daemon.clock.wall() - (daemon.clock.monotonic() - alert.fired_at)
+        await until(lambda: value(daemon, "perfmon_discovery_refreshes_total", outcome="failed"), "the source fails")
+        await asyncio.sleep(0.1)
+        assert 3 == len(watched(daemon))
+
+        shop.name("127.0.0.1:1")
+        await until(lambda: len(watched(daemon)) == 2, "what it does not name is gone")
+        assert [] == firing(daemon, "127.0.0.1:2")
+        assert not any(word in kept for word in (b"hush", b"__meta_dc"))
+
+
+async def test_what_a_source_found_is_forgotten_with_the_source(tmp_path, network):
+    shop = Shop(tmp_path, state="state.sqlite3")
+    shop.name("127.0.0.1:1")
+    async with running(shop, network) as daemon:
+        await until(lambda: daemon._store.found("shop/discover[0]/file"), "it is kept")
+        shop.text = "\n".join(line for line in shop.text.splitlines() if "discover" not in line)
+        assert [] == await daemon.reload()
+        assert () == daemon._store.found("shop/discover[0]/file")
+
+
 async def test_two_thousand_targets_that_come_and_go_twenty_times_leave_nothing_behind(tmp_path, network):
     shop = Shop(tmp_path, interval="1h")
     many = [f"127.0.0.1:{port}" for port in range(10_000, 12_000)]
