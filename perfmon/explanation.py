@@ -4,7 +4,7 @@ It is made of what a run with `debug` told (`perfmon.steps`), and holds no secre
 the run, and the module's settings are masked here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import starmap
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from perfmon.model import Failure, Measurement, Module
 from perfmon.network.address import masked as masked_address
 from perfmon.secret import hidden, masked, without
 from perfmon.steps import Certificate, Demand, Exchange, LookUp, Said, Step, Timed
-from perfmon.units import format_duration, printable
+from perfmon.units import format_bytes, format_duration, format_ratio, printable, unit_of
 
 __all__ = ["Explanation", "Section", "certificate_dates", "explain", "sections", "settings"]
 
@@ -196,18 +196,33 @@ def _brief(seconds: float) -> str:
 
 
 def _differing(config: Any) -> dict[str, Any]:
-    """The settings that are not as they are by default, as plain values."""
+    """The settings that are not as they are by default, as plain values in the words of a file."""
     shown: Mapping[str, Any] = masked(config)
     kept: dict[str, Any] = {}
     for field in msgspec.structs.fields(config):
         value = getattr(config, field.name)
         default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
-        if value == default and type(value) is type(default):
-            continue
-        if isinstance(value, msgspec.Struct):
-            kept[field.name] = _differing(value)
-        elif isinstance(value, list | tuple) and any(isinstance(item, msgspec.Struct) for item in value):
-            kept[field.name] = [_differing(item) for item in value]
-        else:
-            kept[field.name] = shown[field.name]
+        if value != default or type(value) is not type(default):
+            kept[field.name] = _written(value, shown[field.name], unit_of(field.type))
     return kept
+
+
+def _written(value: Any, shown: Any, unit: str) -> Any:
+    """A setting as it would stand in a file; `shown` is the same without secrets."""
+    match value:
+        case msgspec.Struct():
+            return _differing(value)
+        case list() | tuple():
+            return [_written(*item, "") for item in zip(value, shown, strict=True)]
+        case Mapping() if any(isinstance(item, msgspec.Struct) for item in value.values()):
+            return {name: _written(item, shown[name], "") for name, item in value.items()}
+        case float() if unit in _IN_UNITS:
+            return _IN_UNITS[unit](value)
+    return shown
+
+
+_IN_UNITS: Mapping[str, Callable[[float], str]] = {
+    "duration": format_duration,
+    "bytes": format_bytes,
+    "ratio": format_ratio,
+}

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -25,6 +25,15 @@ FilePath = Annotated[str, msgspec.Meta(extra_json_schema={"x-path": True})]
 """A field that names a file; a relative one counts from the folder of the configuration file."""
 
 Unit = Literal["seconds", "bytes", "ratio", ""]
+
+
+def unit_of(annotation: Any) -> str:
+    """What a field of this type is in: `duration`, `bytes` or `ratio`, also where it may be None; else ""."""
+    for one in (annotation, *get_args(annotation)):
+        for meta in getattr(one, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and "x-unit" in (meta.extra_json_schema or {}):
+                return str((meta.extra_json_schema or {})["x-unit"])
+    return ""
 
 
 class Quantity(msgspec.Struct, frozen=True):

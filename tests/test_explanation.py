@@ -330,3 +330,18 @@ def test_a_module_is_shown_with_what_is_its_own_and_no_secret():
         "prober: http\ntimeout: 2s\nhttp:\n  bearer_token: <secret>\n  tls_config:\n    insecure_skip_verify: true"
         == settings(module(bearer_token="t", tls_config=tcp.TlsConfig(insecure_skip_verify=True)))
     )
+
+
+def test_a_module_is_shown_in_the_words_of_a_file():
+    expiring = Module(name="cert", kind="tls", timeout_s=2.0, config=tls.Config(fail_if_expires_within=30 * 86_400.0))
+    order = flow.Config(
+        steps=[
+            flow.Step(name="buy", request=flow.Request(url="{{target}}"), extract={"id": flow.Extract(json="$.id")}),
+        ]
+    )
+
+    assert settings(expiring).endswith("tls:\n  fail_if_expires_within: 30d")
+    assert settings(module(body_size_limit=2.0**20)).endswith("http:\n  body_size_limit: 1 MiB")
+    assert settings(Module(name="order", kind="flow", timeout_s=2.0, config=order)).endswith(
+        "    extract:\n      id:\n        json: $.id"
+    )

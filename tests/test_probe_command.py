@@ -199,9 +199,18 @@ async def test_explain_as_json_is_the_whole_explanation():
     assert "prober: http\ntimeout: 5s" == explained["config"]
 
 
+async def test_a_prober_that_needs_no_settings_needs_no_file():
+    async with serve(silent) as port:
+        code, out, _ = await perfmon_probe(f"127.0.0.1:{port}", "--module", "tls", "--timeout", "200ms")
+
+    assert (99, "timeout in tls") == (code, " ".join(out.splitlines()[0].split()[-3:]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["127.0.0.1", "--module", "dns"], 'dns needs settings ("query_name" is missing)'),
+        (["127.0.0.1:5432", "--module", "postgres"], "postgres needs settings (username: "),
         (["ftp://127.0.0.1/"], "expected an http or https URL"),
         (["http://127.0.0.1/", "--module", "htp_2xx"], 'did you mean "http_2xx"?'),
         (["http://127.0.0.1/", "--timeout", "soon"], 'got "soon"'),

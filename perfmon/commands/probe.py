@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,12 @@ class _Duration(click.ParamType[float]):
 
 @click.command("probe")
 @click.argument("address", metavar="URL|HOST:PORT")
-@click.option("--module", "module_name", metavar="NAME", help="How to probe. [http_2xx, or tcp_connect for HOST:PORT]")
+@click.option(
+    "--module",
+    "module_name",
+    metavar="NAME",
+    help="A module, or a prober that needs no settings: tls, icmp, redis ... [http_2xx, or tcp_connect for HOST:PORT]",
+)
 @click.option(
     "--config", "--config.file", "files", multiple=True, type=click.Path(), help="Where modules stand; repeatable."
 )
@@ -74,6 +80,7 @@ def command(
     Examples:
       perfmon probe https://example.org/
       perfmon probe localhost:5432 --count 20 --interval 100ms
+      perfmon probe example.org:443 --module tls
       perfmon probe http://localhost:8080/ --module shop --config perfmon.yml --explain
     """
     module = _module(address, module_name, files)
@@ -113,14 +120,34 @@ def _module(address: str, name: str | None, files: Sequence[str]) -> Module:
     modules = (config.load(files) if files else config.from_urls([])).modules
     bare_port = re.fullmatch(r"[^/]+:[0-9]+", address) is not None
     name = name or ("tcp_connect" if bare_port else "http_2xx")
-    if name not in modules:
-        raise UsageError(f"--module: {kinds.unknown(name, tuple(modules))}")
-    module = modules[name]
+    module = modules.get(name) or _bare(name, tuple(modules))
     check_target = getattr(kinds.load("probes", module.kind), "check_target", None)
     problem = check_target(address, module.config) if check_target else None
     if problem:
         raise UsageError(problem)
     return module
+
+
+def _bare(kind: str, modules: Sequence[str]) -> Module:
+    """A prober with nothing set, for who wants to look at a port by TLS, or to ping a host, without a file."""
+    from perfmon.config.file import DEFAULT_TIMEOUT_S  # noqa: PLC0415 - as above
+
+    probers = kinds.names("probes")
+    if kind not in probers:
+        raise UsageError(f"--module: {kinds.unknown(kind, (*modules, *probers))}")
+    why = _lacks(kinds.load("probes", kind))
+    if why:
+        raise UsageError(f"--module: {kind} needs settings ({why}): write a module, and name its file by --config")
+    return Module(name=kind, kind=kind, timeout_s=DEFAULT_TIMEOUT_S, config=kinds.load("probes", kind).Config())
+
+
+def _lacks(prober: ModuleType) -> str:
+    """What a prober cannot do without, "" when it can do without any setting."""
+    for field in structs.fields(prober.Config):
+        if field.required:
+            return f"{quoted(field.encode_name)} is missing"
+    check = getattr(prober, "check", None)
+    return next((f"{below}: {message}" for below, message in check(prober.Config())), "") if check else ""
 
 
 # ---------------------------------------------------------------- running
