@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from perfmon import kinds
 from perfmon.clock import Clock
-from perfmon.model import Confirm, Failure, Measurement, Module, Sample, Sampler, Target
+from perfmon.model import Confirm, Failure, Measurement, Module, Reason, Sample, Sampler, Target
 from perfmon.network import Network
 from perfmon.secret import Secret, basic_proof, hidden, without
 from perfmon.trace import Trace
@@ -22,6 +22,7 @@ __all__ = ["OnDefect", "Reader", "Reading", "confirmed", "probe", "sample"]
 OnDefect = Callable[[str, Exception], None]
 """Told of a defect of perfmon's own: where it was caught, and what it was."""
 
+_LATE: Mapping[str, Reason] = {"resolve": "dns_timeout", "connect": "connect_timeout"}
 _GRACE_S = 0.02  # a probe that knows its deadline ends by itself, and says more than a cancelled one can
 
 
@@ -73,11 +74,9 @@ async def probe(
     except asyncio.CancelledError:
         if not run.overran():
             raise
-        failure = Failure(
-            reason="timeout",
-            phase=trace.phase or trace.last or "",
-            message=f"not over after {format_duration(limit_s)}",
-        )
+        phase = trace.phase or trace.last or ""
+        message = f"not over after {format_duration(limit_s)}"
+        failure = Failure(reason=_LATE.get(phase, "timeout"), phase=phase, message=message)
     except Exception as error:  # noqa: BLE001 - our defect must not stop the schedule
         failure = _defect(trace, module.kind, error, on_defect)
     finally:

@@ -82,6 +82,11 @@ class Trace:
         if self.steps is not None:
             self._time(phases, self.clock.monotonic())
 
+    def cut(self, phases: Mapping[Phase, float], last: Phase) -> None:
+        """Record what somebody else timed until he was cancelled, the last phase of it being under way."""
+        self.add_all(phases)
+        self.last = last
+
     def remaining(self) -> float:
         """Seconds left until the deadline, never negative."""
         return max(0.0, self.deadline - self.clock.monotonic())

@@ -103,7 +103,7 @@ async def test_a_probe_that_ignores_its_deadline_is_cut(kind, network):
     measurement = await run(kind(stuck), network)
 
     assert time.monotonic() - began < 0.25
-    assert "timeout" == measurement.failure.reason
+    assert "connect_timeout" == measurement.failure.reason
     assert "connect" == measurement.failure.phase
     assert "not over after 100ms" == measurement.failure.message
     assert 0.001 == measurement.phases["resolve"]
@@ -352,3 +352,18 @@ def test_a_slip_of_a_sampler_is_no_missing_thing():
     )
 
     assert ["samplers/host"] == told
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason"), [("resolve", "dns_timeout"), ("connect", "connect_timeout"), ("tls", "timeout")]
+)
+async def test_what_is_cut_off_has_the_reason_of_its_phase(kind, network, phase, reason):
+    """The same one that a probe gives which ends by itself in time."""
+
+    async def stuck(target, config, trace):
+        trace.begin(phase)
+        await asyncio.sleep(9)
+
+    failure = (await run(kind(stuck), network)).failure
+
+    assert (reason, phase) == (failure.reason, failure.phase)

@@ -134,6 +134,12 @@ class Handle:
         self.curl.close()
         del self.curl.handle
 
+    def progress(self, elapsed_s: float) -> tuple[dict[Phase, float], Phase]:
+        """The phases of a run that is under way, and the one it is in, which lasts until now."""
+        phases, last = self._phases(self.curl.getinfo)
+        phases[last] = max(phases[last], elapsed_s - sum(phases.values()) + phases[last])
+        return phases, last
+
     def response(self, code: int, message: str) -> Response:
         """What the run that has ended came to; `code` 0 = fine."""
         info = self.curl.getinfo

@@ -17,6 +17,7 @@ __all__ = ["PostgresConversation", "cells_of", "columns_of", "fields_of", "reaso
 
 _VERSION_3_0 = 196_608
 _SSL_REQUEST = struct.pack("!II", 8, 80_877_103)
+_ADMITTED = bytes(4)  # AuthenticationOk
 _OTHER_METHODS = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 # What a server may send when: any other first letter means that it is no PostgreSQL.
 _FIRST, _LOG_IN, _ANSWER = frozenset(b"RENv"), frozenset(b"RENvSKAZ"), frozenset(b"TDCIENSAZGHW")
@@ -60,16 +61,19 @@ class PostgresConversation:
         pairs = "".join(f"{name}\0{value}\0" for name, value in self._parameters.items()).encode() + b"\0"
         await wire.write(struct.pack("!II", len(pairs) + 8, _VERSION_3_0) + pairs)
         scram: Scram | None = None
-        known = _FIRST
+        known, admitted = _FIRST, False
         while True:
             kind, size = await _head(wire, known)
             known = _LOG_IN
             body = await wire.read(_bounded(wire, size))
-            if kind == b"Z":
+            if kind == b"Z" and admitted:
                 return
+            if kind == b"Z":
+                raise _no_postgres(wire, kind)
             if kind == b"E":
                 raise Broken(_error(wire, body, "log-in"))
             if kind == b"R":
+                admitted = body[:4] == _ADMITTED
                 scram = await self._prove(wire, body, scram)
 
     async def _prove(self, wire: Wire, body: bytes, scram: Scram | None) -> Scram | None:
@@ -107,11 +111,15 @@ class PostgresConversation:
         await wire.write(_message(b"Q", self._query.encode() + b"\0"))
         wire.trace.begin("processing")
         failure: Failure | None = None
+        answered = False
         while True:
             kind, size = await _head(wire, _ANSWER)
             if wire.trace.phase == "processing" and kind != b"N":
                 wire.trace.begin("transfer")
+            answered = answered or kind in (b"C", b"I", b"E")
             match kind:
+                case b"Z" if not answered:  # ready for the next query, and silent about this one
+                    raise _no_postgres(wire, kind)
                 case b"Z":
                     await wire.skip(size)
                     return failure

@@ -117,6 +117,7 @@ async def _perform(
             cookies=cookies,
             headers=headers,
             note=hearer,
+            on_cut=trace.cut,
         )
         trace.add_all(response.phases)
         if hearer is not None:

@@ -10,7 +10,7 @@ from perfmon.network.database import MAX_MESSAGE_BYTES, Answer, shown
 from perfmon.network.stream import Broken
 from perfmon.network.wire import Wire
 
-__all__ = ["ReplyError", "RespConversation", "command", "fields_of", "read_reply", "reason_of"]
+__all__ = ["PING", "ReplyError", "RespConversation", "command", "fields_of", "read_reply", "reason_of"]
 
 _MAX_LINE_BYTES = 64 << 10
 _KINDS = (b"+", b"-", b":", b"$", b"*")
@@ -54,6 +54,8 @@ class RespConversation:
         head = await wire.read(1)
         wire.trace.begin("transfer")
         reply = await self._reply(wire, "query", head)
+        if self._query == PING and reply[0] != ("PONG",):  # POP3 greets with +OK, which would be a reply as well
+            raise _no_redis(wire, (reply[0] or ("",))[0] or "")
         self.answer.columns, self.answer.first, self.answer.rows = ("reply",), *reply
         if self._read_info is not None:
             text, _ = await self._reply(wire, "INFO")
@@ -71,6 +73,10 @@ def command(*words: str) -> bytes:
     """A command as an array of its words."""
     encoded = [word.encode() for word in words]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+
+
+PING = command("PING")
+"""Whoever does not answer it with PONG is no Redis."""
 
 
 async def read_reply(wire: Wire, head: bytes = b"", depth: int = 0) -> tuple[tuple[str | None, ...], int]:
@@ -161,5 +167,5 @@ def _refused(wire: Wire, error: str, to: str) -> Failure:
     )
 
 
-def _no_redis(wire: Wire, said: bytes) -> Broken:
+def _no_redis(wire: Wire, said: bytes | str) -> Broken:
     return wire.broken("header", f"{wire.peer} does not speak Redis' protocol", first_bytes=shown(said))

@@ -10,13 +10,14 @@ Addresses come from `perfmon.network.resolve`; libcurl looks up no name here, so
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 import pycurl
 
 from perfmon.clock import Clock
+from perfmon.model import Phase
 from perfmon.network.curl_handle import Handle
 from perfmon.network.curl_multi import Multi
 from perfmon.network.exchange import Request, Response
@@ -26,6 +27,7 @@ from perfmon.network.websocket import WebSocket
 __all__ = ["Exchange", "Request", "Response", "Transfer"]
 
 Note = Callable[[str], None]
+OnCut = Callable[[Mapping[Phase, float], Phase], None]
 
 _AFTER_S = 0.005  # so that libcurl, which knows the phase, comes first as long as it looks at the time
 _STUCK_S = 1.0  # of one turn of libcurl, which takes microseconds
@@ -92,8 +94,11 @@ class Transfer:
         cookies: Collection[bytes] = (),
         headers: Collection[str] = (),
         note: Note | None = None,
+        on_cut: OnCut | None = None,
     ) -> Response:
         """Run one exchange against one address, in `timeout_s` at most; whatever goes wrong is in the response.
+
+        When it is cancelled, `on_cut` is told how far it came.
 
         `headers` are those of this run alone, beside the request's. `note` hears what libcurl says and the headers of
         both sides, without secrets.
@@ -101,9 +106,12 @@ class Transfer:
         handle = exchange.take(note)
         handle.aim(address, timeout_s, cookies, headers, proxy_address)
         multi = self._multi(exchange.request.tls)
+        began = self._clock.monotonic()
         try:
             code, message = await (multi.run(handle) if not handle.holds else _upgrade(multi, handle, timeout_s))
         except asyncio.CancelledError:
+            if on_cut is not None:
+                on_cut(*handle.progress(self._clock.monotonic() - began))
             multi.abandon(handle)
             exchange.give_back(handle)
             raise

@@ -153,8 +153,10 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     plan = trace.network.prepared.get(target, config, _plan)
     if isinstance(plan, Failure):
         return plan
-    answer = await _ask(plan, config, trace)
-    _write_durations(trace)
+    try:
+        answer = await _ask(plan, config, trace)
+    finally:
+        _write_durations(trace)  # also of a run that is cut off
     if isinstance(answer, Failure):
         return answer
     _write_facts(config, answer, trace)

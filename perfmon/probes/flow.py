@@ -209,6 +209,7 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     plan = trace.network.prepared.get(target, config, _plan)
     if isinstance(plan, Failure):
         return plan
+    trace.facts |= {"probe_flow_steps": float(len(plan.steps)), "probe_flow_steps_passed": 0.0}
     proof = await credentials.prove(config, plan.base, trace)
     if isinstance(proof, Failure):
         return proof
@@ -241,8 +242,6 @@ class _Run:
     async def walk(self) -> Failure | None:
         """Take one step after the other until one fails."""
         facts = self._trace.facts
-        facts["probe_flow_steps"] = float(len(self._plan.steps))
-        facts["probe_flow_steps_passed"] = 0.0
         for step in self._plan.steps:
             part = self._trace.part(self._trace.deadline - self.kept_s)
             try:

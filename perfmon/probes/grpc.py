@@ -8,6 +8,7 @@ and the daemon is spared grpcio's seven threads and 20 MB. What is lost is what 
 balancing, and a connection kept warm.
 """
 
+import asyncio
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
@@ -144,8 +145,11 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     if isinstance(call, Failure):
         _write_facts(trace, config, _unanswered(call), ssl=False)
         return call
-    _write_facts(trace, config, _CUT_OFF, ssl=False)  # until more is known
-    reached = await reach(call.hop, trace)
+    try:
+        reached = await reach(call.hop, trace)
+    except asyncio.CancelledError:
+        _write_facts(trace, config, _CUT_OFF, ssl=False)
+        raise
     answer = _unanswered(reached) if isinstance(reached, Failure) else _read(call, reached)
     _write_facts(trace, config, answer, ssl=config.tls and isinstance(reached, Response) and reached.status != 0)
     if trace.steps is not None and isinstance(reached, Response) and reached.error is None:

@@ -1,8 +1,9 @@
 """Send an HTTP request, follow its redirects, and hold the answer against what was demanded."""
 
+import asyncio
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -166,13 +167,11 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     plan = _up_to_date(target, config, trace)
     if isinstance(plan, Failure):
         return _never_sent(plan, trace)
-    secrets: Collection[str] = ()
-    if config.oauth2 is not None:
-        token = await credentials.prove(config, plan.leg.url, trace)
-        if isinstance(token, Failure):
-            return _never_sent(token, trace)
-        secrets = (f"Authorization: {token}",)
-    arrival = await follow(plan.leg, plan.errand, trace, secrets=secrets)
+    try:
+        arrival = await _sent(plan, config, trace)
+    except asyncio.CancelledError:  # cut off: what is known of it is told all the same
+        _write_facts(trace, Arrival(failure=None), None)
+        raise
     response = demands.as_asked(plan.demands, arrival.response)
     _write_facts(trace, arrival, response)
     if config.oauth2 is not None and response is not None and response.status == _UNAUTHORIZED:
@@ -181,6 +180,16 @@ async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
         return arrival.failure
     await tell(plan.demands, response, trace, tls=arrival.tls)
     return await demands.judge(plan.demands, response, trace, tls=arrival.tls)
+
+
+async def _sent(plan: "_Plan", config: Config, trace: Trace) -> Arrival:
+    """Where the request ended, with the token of this run if there must be one."""
+    if config.oauth2 is None:
+        return await follow(plan.leg, plan.errand, trace)
+    token = await credentials.prove(config, plan.leg.url, trace)
+    if isinstance(token, Failure):
+        return Arrival(failure=token)
+    return await follow(plan.leg, plan.errand, trace, secrets=(f"Authorization: {token}",))
 
 
 _UNAUTHORIZED = 401

@@ -109,9 +109,10 @@ def check_target(address: str, _config: Config) -> str | None:
 async def probe(target: Target, config: Config, trace: Trace) -> Failure | None:
     """Fail unless enough of the packets came back, in time and as they were sent."""
     tally = _Tally(config)
-    failure = await _run(target, config, trace, tally)
-    _write_facts(trace, tally)
-    return failure
+    try:
+        return await _run(target, config, trace, tally)
+    finally:
+        _write_facts(trace, tally)  # also of a run that is cut off
 
 
 async def _run(target: Target, config: Config, trace: Trace, tally: "_Tally") -> Failure | None:

@@ -12,7 +12,7 @@ from perfmon.metrics import Family, family_named
 from perfmon.model import Failure, Target
 from perfmon.network import database
 from perfmon.network.database import Answer, DatabaseConfig, Demands, Plan, ask, number_of, way_to
-from perfmon.network.resp import RespConversation, command
+from perfmon.network.resp import PING, RespConversation, command
 from perfmon.trace import Trace
 from perfmon.units import quoted
 
@@ -91,7 +91,7 @@ def _plan(target: Target, config: Config) -> Plan:
         log_in.append(command("AUTH", *filter(None, (config.username, config.password))))
     if number:
         log_in.append(command("SELECT", number))
-    query = command(*shlex.split(config.query)) if config.query else command("PING")
+    query = command(*shlex.split(config.query)) if config.query else PING
 
     def begin(answer: Answer, _seconds: float) -> RespConversation:
         return RespConversation(answer, log_in, query, read_info=facts_of if config.info else None)

@@ -326,6 +326,28 @@ async def test_tls_where_there_is_none(run, kind, said):
     assert measurement.failure.message.endswith("does not offer TLS")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"R\0\0\0\x17\0\0\0\nSCRAM-SHA-256\0\0", b"Z\0\0\0\5I"],  # asked who we are, and let us in unheard
+        [PG_READY, b"Z\0\0\0\5I"],  # let us in, and was silent about the query
+    ],
+    ids=["log-in", "query"],
+)
+async def test_postgres_that_says_it_is_ready_when_it_should_answer(run, said):
+    measurement = await run("postgres", saying(*said, then="wait"))
+
+    assert "header" == outcome(measurement)
+
+
+@pytest.mark.parametrize("said", [b"+OK POP3 ready\r\n", b":1\r\n", b"*0\r\n", b"$-1\r\n"])
+async def test_a_reply_to_ping_that_is_no_pong_is_none_of_redis(run, said):
+    measurement = await run("redis", saying(said, then="wait"), query="", username="", password="")
+
+    assert "header" == outcome(measurement)
+    assert "does not speak Redis' protocol" in measurement.failure.message
+
+
 async def test_words_ahead_of_tls_are_not_believed(run):
     """CVE-2021-23222: somebody between us puts words before the handshake."""
     measurement = await run(
