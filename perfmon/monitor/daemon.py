@@ -7,8 +7,10 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -98,6 +100,7 @@ class Daemon:
             clock=clock,
             on_error=self.instruments.store_errors.inc,
             on_lost=self.instruments.store_lost.inc,
+            on_return=partial(_in_loop, asyncio.get_running_loop(), self._ask_to_take_back),
         )
         self.notifier = Notifier(
             config.receivers,
@@ -132,7 +135,7 @@ class Daemon:
         self._former_failures: dict[str, list[Spell]] = {}  # of a former life, for checks that discovery brings later
         self._young = 0  # checks that were new since the garbage collector was last spared
         self._reloading = asyncio.Lock()
-        self._asked: set[asyncio.Task[list[str]]] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
 
     # ------------------------------------------------------------ life
 
@@ -190,6 +193,18 @@ class Daemon:
         gc.freeze()
         gc.set_threshold(10_000, 10, 10)
 
+    def _ask_to_take_back(self) -> None:
+        self._ask(self._take_back())
+
+    async def _take_back(self) -> None:
+        """Go on with what a former life left in a state file that could not be read until now."""
+        async with self._reloading:
+            known = self.rules.take_up(self.clock.monotonic())
+            self.notifier.take_up(known)
+            _log.info("the state file is there after all", alerts=len(known))
+            if self.watching:  # else the beginning does it, or the end has come
+                await self._take_up(self._checks)
+
     def _end(self) -> None:
         for _ in self._keeping():
             pass
@@ -204,7 +219,10 @@ class Daemon:
 
     def ask_for_reload(self) -> None:
         """Reload soon; for signal handlers, which cannot wait."""
-        task = asyncio.get_running_loop().create_task(self.reload())
+        self._ask(self.reload())
+
+    def _ask(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
 
@@ -561,6 +579,12 @@ class Daemon:
 def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
     reader: measure.Reader = kinds.load("samplers", sampler.kind).open(sampler.config, clock)
     return reader
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """For other threads."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(call)
 
 
 def page_url(listen: str) -> str:

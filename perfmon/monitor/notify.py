@@ -77,6 +77,13 @@ class Notifier:
                 del self._workers[name]
         self._hire(receivers, alerts)
 
+    def take_up(self, alerts: Iterable[Alert]) -> None:
+        """Send what a former life left unsent in a state file that is there only now, and tell again of its alerts."""
+        outbox, told = self._store.outbox(), self._told(alerts)
+        with self._store.together() as written:
+            for worker in self._workers.values():
+                worker.take_up(outbox.get(worker.part.name, ()), told, written)
+
     def queued(self) -> Mapping[str, int]:
         """Notices waiting, by the name of the receiver."""
         counts: dict[str, int] = {}
@@ -159,7 +166,7 @@ class _Worker:
         self._clock = clock
         self._store = store
         self._on_outcome = on_outcome
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # its lock is reentrant
         self._mailbox = Mailbox(batch=getattr(part.kind, "BATCH", BATCH), resend_s=_resend_s(part))
         self._written = threading.Event()  # of the newest note in the outbox; older ones were written before it
         self._written.set()
@@ -185,6 +192,13 @@ class _Worker:
                 self._note(notice.fingerprint)
             self._written = written
             self._changed.notify_all()
+
+    def take_up(self, unsent: Iterable[Notice], told: Iterable[tuple[Notice, float]], written: threading.Event) -> None:
+        with self._changed:
+            known = set(self._mailbox.identities())
+            self.put([notice for notice in unsent if notice.fingerprint not in known], written)
+            for notice, until in told:
+                self._mailbox.resume(notice, until)
 
     def reconfigure(self, part: _Part) -> None:
         with self._changed:

@@ -74,11 +74,8 @@ class Rules:
         self._bound: dict[str, _Series] = {}  # those with a rule at least that is evaluated at each point
         self._appointments: dict[str, list[_Appointment]] = {}  # by series: the rules that are not
         self._born_at = clock.monotonic()
-        gap_s = store.unwatched_s()
-        known = (alerts.resume(found, unwatched_s=gap_s, now=self._born_at) for found in store.alerts())
         self._alerts: dict[str, dict[_Identity, Alert]] = {}  # by series
-        for found in known:
-            self._keep(found)
+        self.take_up(self._born_at)
 
     def add(
         self,
@@ -130,6 +127,16 @@ class Rules:
             told += self._end_gone(self._alerts_of(key), now)
             await turns.next()
         return told
+
+    def take_up(self, now: float) -> list[Alert]:
+        """Go on with those alerts of a former life that are not known already; answers with them."""
+        gap_s = self._store.unwatched_s()
+        found = [alerts.resume(one, unwatched_s=gap_s, now=now) for one in self._store.alerts()]
+        new = [one for one in found if _identity(one) not in self._alerts.get(one.series, {})]
+        for one in new:
+            self._keep(one)
+        self._store.forget_alerts(one for one in found if one not in new)
+        return new
 
     def settle(self, now: float, *, may_come: Callable[[str], bool]) -> list[Alert]:
         """Say that all series known at the start were added: alerts left over from the former life are resolved.
@@ -312,11 +319,11 @@ class Rules:
         return told
 
     def _keep(self, found: Alert) -> None:
-        self._alerts.setdefault(found.series, {})[found.rule, found.labels["severity"]] = found
+        self._alerts.setdefault(found.series, {})[_identity(found)] = found
 
     def _drop(self, found: Alert) -> None:
         of_series = self._alerts[found.series]
-        del of_series[found.rule, found.labels["severity"]]
+        del of_series[_identity(found)]
         if not of_series:
             del self._alerts[found.series]
 
@@ -390,6 +397,10 @@ class _Appointment:
 
 
 _Identity = tuple[str, str]  # rule, severity
+
+
+def _identity(found: Alert) -> _Identity:
+    return found.rule, found.labels["severity"]
 
 
 class _Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,13 +63,18 @@ class Store:
         clock: Clock,
         on_error: Callable[[], None] = lambda: None,
         on_lost: Callable[[int], None] = lambda _count: None,
+        on_return: Callable[[], None] = lambda: None,
     ) -> None:
         """Open or create the file. One that cannot be used is no exception: it is logged, and tried again.
+
+        When that is there after all, what it holds is added to what is known, and `on_return` is told in the store's
+        thread.
 
         One that another perfmon uses is a UsageError: either would take the other's alerts for its own and end them.
         """
         self._on_error = on_error
         self._on_lost = on_lost
+        self._on_return = on_return
         self._log = structlog.get_logger("perfmon.store", path=str(path))  # not bound: a reload may change the format
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
         self._clock = clock
@@ -80,6 +85,7 @@ class Store:
         self._receipts: list[threading.Event] = []
         self._restored: list[Alert] = []
         self._unwatched_s = 0.0
+        self._unread = False  # there was no reading of the file at the start
         self._failing = False
         self._closing = False
         self._lost = 0  # since the file began to fail
@@ -103,7 +109,7 @@ class Store:
                 self._put(_alert_key(alert), None)
 
     def alerts(self) -> list[Alert]:
-        """Those that a former life of the daemon left behind."""
+        """Those that a former life of the daemon left behind, as far as the file could be read."""
         return list(self._restored)
 
     def unwatched_s(self) -> float:
@@ -261,10 +267,25 @@ class Store:
         except _Taken as error:
             raise UsageError(f"{error}: give each its own (--state.path)") from None
         except (sqlite3.Error, OSError) as error:
+            self._unread = True
             self._fail(error, {})
             return
+        self._restore(self._kept, alive_at)
+
+    def _catch_up(self, file: "_File", batch: "_Rows") -> None:
+        """Take what a former life left in a file that could not be read at the start; what was put since then wins."""
+        found, alive_at = file.load()
+        with self._changed:
+            news = self._kept.keys() | self._unsaved.keys() | batch.keys()
+            late = {key: row for key, row in found.items() if key not in news}
+            self._kept |= late
+            self._restore(late, alive_at)
+            self._unread = False
+        self._on_return()
+
+    def _restore(self, rows: "Mapping[_Key, bytes]", alive_at: float | None) -> None:
         self._unwatched_s = self._walls.since(alive_at)
-        stored = [self._decode(row, Alert) for key, row in self._kept.items() if key[0] == "alerts"]
+        stored = [self._decode(row, Alert) for key, row in rows.items() if key[0] == "alerts"]
         self._restored = [self._walls.inward(alert) for alert in stored if alert is not None]
 
     def _dated(self, result: Measurement, turn: Callable[[Clock, float], float]) -> Measurement:
@@ -332,6 +353,8 @@ class Store:
                 # A file that was not there before knows nothing of what the lost one had.
                 with self._changed:
                     batch = {**self._kept, **batch}
+            if self._unread:
+                self._catch_up(file, batch)
             file.save(batch)
         except (sqlite3.Error, OSError) as error:
             self._fail(error, batch)

@@ -2,18 +2,23 @@
 
 import asyncio
 import gc
+import json
 import math
-from contextlib import asynccontextmanager
+import re
+import sqlite3
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from msgspec.structs import replace
+from servers import serve
 from structlog.testing import capture_logs
 
 from perfmon import config, kinds
-from perfmon.clock import SystemClock
+from perfmon.clock import SystemClock, to_wall
 from perfmon.config import Config, State
 from perfmon.measure import Reading
 from perfmon.model import Failure, Measurement, Receiver, Rule, Sample, Sampler
+from perfmon.monitor import store
 from perfmon.monitor.daemon import Daemon
 
 THRESHOLD = kinds.load("conditions", "threshold")
@@ -306,6 +311,66 @@ async def turns_during(work):
     await work
     counting.cancel()
     return turns
+
+
+# ---------------------------------------------------------------- a state file that comes late
+
+
+async def test_a_state_file_that_is_not_there_at_the_start_is_read_when_it_comes(network, tmp_path, monkeypatch):
+    """A disk that was not mounted: the alert goes on as of then, the last result shows, and what was unsent is sent."""
+    monkeypatch.setattr(store, "RETRY_S", 0.05)
+    heard = []
+    disk, place = tmp_path / "disk", tmp_path / "mounted"
+    async with serve(collecting(heard)) as port:
+        webhook = kinds.load("receivers", "webhook").Config(url=f"http://127.0.0.1:{port}/")
+        rule = Rule(name="Down", kind="threshold", config=THRESHOLD.parse("last < 1"))
+        config_ = rarely(place / "state")
+        config_ = replace(config_, rules=(rule,), receivers=(Receiver(name="pager", kind="webhook", config=webhook),))
+        place.symlink_to(disk)
+        disk.mkdir()
+        async with running(Source(config_), network) as daemon:
+            [check] = config_.checks
+            daemon.observe(check, failed_run(check))
+            [fired] = daemon.rules.alerts()
+            fired_at = to_wall(daemon.clock, fired.fired_at)
+            while not heard:  # noqa: ASYNC110 - what arrived is asked for again
+                await asyncio.sleep(0.01)
+        place.unlink()
+        place.write_text("no folder")
+        with closing(sqlite3.connect(disk / "state")) as db:
+            db.execute("INSERT INTO outbox SELECT 'pager', 'x', ?", (UNSENT,))
+            db.commit()
+        async with running(Source(config_), network) as daemon:
+            assert [] == daemon.rules.alerts()
+            await asyncio.sleep(0.1)
+            place.unlink()
+            place.symlink_to(disk)
+            while not daemon.rules.alerts() or len(heard) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            [alert] = daemon.rules.alerts()
+            text = await page(daemon)
+
+    assert ("firing", pytest.approx(fired_at, abs=0.01)) == (alert.state, to_wall(daemon.clock, alert.fired_at))
+    assert ["0.0"] == [line.split()[-1] for line in text if line.startswith("probe_success{")]
+    assert ["Down", "Other"] == [one["alerts"][0]["labels"]["alertname"] for one in heard]
+
+
+UNSENT = b'[{"labels": {"alertname": "Other"}, "annotations": {}, "why": "", "starts_at": 1.0}]'
+
+
+def collecting(heard):
+    """A receiver that keeps what it is told."""
+
+    async def receive(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+        heard.append(json.loads(await reader.readexactly(length)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    return receive
 
 
 # ---------------------------------------------------------------- one of a thousand
