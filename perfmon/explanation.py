@@ -5,7 +5,7 @@ the run, and the module's settings are masked here.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import starmap
+from itertools import count, starmap
 from typing import Any, TypeVar
 
 import msgspec
@@ -122,7 +122,15 @@ def _only(explained: Explanation, kind: type[_Kind]) -> list[_Kind]:
 def _times(explained: Explanation) -> Sequence[str]:
     spans = _only(explained, Timed)
     end = max((span.begin_s + span.seconds for span in spans), default=0.0)
-    return [f"{span.phase:<10} {_brief(span.seconds):>8} {_bar(span, end)}".rstrip() for span in spans]
+    hops = len(_only(explained, Exchange))
+    first = spans[0].phase if spans else ""
+    number = count(1)
+    lines: list[str] = []
+    for span in spans:
+        if hops > 1 and span.phase == first:
+            lines.append(f"hop {next(number)}")
+        lines.append(f"{span.phase:<10} {_brief(span.seconds):>8} {_bar(span, end)}".rstrip())
+    return lines
 
 
 def _bar(span: Timed, end: float) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.bar import Bar
 from rich.console import Console
@@ -69,7 +69,8 @@ def line(number: int, count: int, measurement: Measurement) -> Text:
     text.append(f"  {_duration(measurement.duration_s):>8}  ")
     if failure is not None:
         return text.append(printable(failure.message))
-    longest = sorted(measurement.phases.items(), key=lambda item: -item[1])[:3]
+    took = [item for item in measurement.phases.items() if item[1] > 0]
+    longest = sorted(took, key=lambda item: -item[1])[:3]
     return text.append("  ".join(f"{phase} {_duration(seconds)}" for phase, seconds in longest), style="dim")
 
 
@@ -135,8 +136,31 @@ def _seen(measurement: Measurement, wall: float) -> Iterable[tuple[str, str]]:
     if facts.get("probe_http_redirects"):
         yield "redirects", f"{facts['probe_http_redirects']:.0f}"
     yield from _certificate(measurement, wall)
+    yield from _numbers(facts)
     if measurement.failure is not None and measurement.failure.evidence.get("body"):
         yield "answer", measurement.failure.evidence["body"].strip()
+
+
+def _numbers(facts: Mapping[str, float]) -> Iterable[tuple[str, str]]:
+    """What the target itself said: columns, values in JSON, what a program printed; packets that came back."""
+    if "probe_icmp_packets_sent" in facts:
+        yield (
+            "packets",
+            f"{facts['probe_icmp_packets_received']:.0f} of {facts['probe_icmp_packets_sent']:.0f} came back",
+        )
+    if facts.get("probe_dns_answer_rrs"):
+        yield "records", f"{facts['probe_dns_answer_rrs']:.0f} in the answer"
+    if "probe_query_rows" in facts:
+        yield "rows", f"{facts['probe_query_rows']:.0f}"
+    told = [(key, value) for key, value in facts.items() if key.partition("{")[0] in _TOLD]
+    for key, value in told[:_MOST_NUMBERS]:
+        yield "value", f"{' '.join(_labels(key).values())} {value:.15g}"
+    if len(told) > _MOST_NUMBERS:
+        yield "", f"and {len(told) - _MOST_NUMBERS} more: --explain shows all"
+
+
+_TOLD = ("probe_query_value", "probe_http_json_value", "perfmon_exec_value")
+_MOST_NUMBERS = 10
 
 
 def _certificate(measurement: Measurement, wall: float) -> Iterable[tuple[str, str]]:

@@ -300,6 +300,15 @@ async def test_the_sections_say_all_that_was_seen(network):
     assert ["probe_success 0"] == found["metrics"]
 
 
+async def test_the_time_of_each_hop_stands_under_its_number(network):
+    async with serve(http(redirecting(1))) as port:
+        run = await probe_http(network, f"http://127.0.0.1:{port}/", debug=True)
+    found = dict(sections(explain(run, module(), at=1.8e9, timeout_s=2.0, metrics=[])))
+
+    assert ["hop 1", "hop 2"] == [line for line in found["time"] if line.startswith("hop")]
+    assert "hop 1" == found["time"][0]
+
+
 def test_an_explanation_is_json(network):
     run = measure.Measurement(
         target=Target(probe="a", address="x"), module="shop", at=0.0, duration_s=0.0, phases={}, facts={},

@@ -156,6 +156,17 @@ async def test_json_is_one_object_a_run():
     assert abs(sum(runs[0]["phases"].values()) - runs[0]["duration_s"]) < 1e-9
 
 
+async def test_numbers_that_the_target_says_are_shown(tmp_path):
+    path = tmp_path / "perfmon.yml"
+    path.write_text(
+        "modules:\n  jobs: {prober: exec, exec: {command: [printf, 'jobs{queue=\"mail\"} 5\\n'], output: prometheus}}\n"
+    )
+
+    code, out, _ = await perfmon_probe("here", "--module", "jobs", "--config", str(path))
+
+    assert (0, "value jobs mail 5") == (code, " ".join(out.splitlines()[-1].split()))
+
+
 async def test_debug_goes_to_stderr():
     async with serve(http(answer())) as port:
         _, out, err = await perfmon_probe(f"http://127.0.0.1:{port}/", "--debug")
