@@ -8,10 +8,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 SOURCES := perfmon tests benchmarks
 
-.PHONY: help run test check format generate bench servers clean
+.PHONY: help run test check format generate bench soak-leaks servers clean
 
 help: ## What can be made here
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: .venv/.runtime ## Watch a real service (the shop), this machine and perfmon itself
 	@exec env SHOP_PORT=$(SHOP_PORT) LISTEN=$(LISTEN) BIN=$(BIN) sh deploy/run.sh
@@ -44,6 +44,10 @@ bench: .venv/.dev servers ## The short benchmarks, each with its rival; long one
 	$(BIN)/python benchmarks/schedule.py --seconds 60
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/probe_cost.py
+
+MINUTES ?= 60
+soak-leaks: .venv/.dev ## Real leaky releases beside their fixed twins, watched by perfmon: an hour, or MINUTES=20
+	$(BIN)/python benchmarks/soak_leaks.py --minutes $(MINUTES)
 
 servers: ## Debian's Prometheus, Alertmanager, nginx, Chromium ... that the tests run against (as root)
 	@sh tests/install_servers.sh

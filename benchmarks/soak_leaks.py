@@ -193,11 +193,11 @@ def report(targets: Sequence[Target], seen: Mapping[str, Seen]) -> int:
         right = ("firing" in found.first_s) == target.leaks
         failed += not right
         truth = calls_per_s(target) * target.leak_bytes if target.leaks else 0.0
-        print(row(target.name, truth, found, right))
+        print(row(target.name, truth, found, right=right))
     return int(failed > 0)
 
 
-def row(name: str, truth: float, found: Seen, right: bool) -> str:
+def row(name: str, truth: float, found: Seen, *, right: bool) -> str:
     low, slope, high = (shown(value) for value in found.slope)
     off = f"{100 * (found.slope[1] / truth - 1):+.0f} %" if truth else ""
     cells = [

@@ -185,6 +185,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     lows: Sequence[float] | None = None  # of a summarised past: the lowest value that `values[i]` stands for
     restarts: Sequence[float] = ()  # when what is watched began anew, where that is known
     ceiling: float | None = None  # what the value cannot pass, where the sampler knows it
+    requests: Sequence[float] = ()  # where a condition counts them: how many came until each of `times`, nan = unknown
 
     def __len__(self) -> int:
         return len(self.values)

@@ -112,6 +112,7 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rul
             for below, message in selection.mistakes(values["select"], values["metric"], watched):
                 place.problem(below, message)
             _check_fit(place, values, watched, kind, config)
+            _check_counters(place, watched, kind, config)
             _check_own_labels(place, values, watched)
         _check_annotations(place, values, watched)
         _check_severity(place, kind, config)
@@ -466,6 +467,21 @@ def _check_fit(place: Place, values: Fields, watched: Sequence[Selectable], kind
     metrics = {one.metrics[values["metric"]] for one in chosen if values["metric"] in one.metrics}
     for message in sorted({problem(config, metric.type, metric.unit) or "" for metric in metrics} - {""}):
         place.problem(kind, message)
+
+
+def _check_counters(place: Place, watched: Sequence[Selectable], kind: str, config: Any) -> None:
+    """Conditions may name by `counters(config)` what is to be counted beside the series: that must be there."""
+    read = getattr(kinds.load("conditions", kind), "counters", None) if config is not WRONG else None
+    asked = read(config) if read is not None else None
+    if asked is None:
+        return
+    requests = place.at(kind).at("requests")
+    for below, message in selection.mistakes(asked.select, asked.metric, watched):
+        requests.problem(below, message)
+    chosen = selection.selected(asked.select, watched)
+    types = {one.metrics[asked.metric].type for one in chosen if asked.metric in one.metrics}
+    if types - {"counter"}:
+        requests.problem("metric", f"expected a counter, {quoted(asked.metric)} is a {min(types)}")
 
 
 def _check_own_labels(place: Place, values: Fields, watched: Sequence[Selectable]) -> None:

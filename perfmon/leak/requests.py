@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -11,9 +11,10 @@ from perfmon.leak.fit import Fit, Track, fit_of, p_above, quantile, regress
 from perfmon.leak.words import with_interval
 from perfmon.units import Unit
 
-__all__ = ["PerRequest", "per_request"]
+__all__ = ["CAUSES", "PerRequest", "per_request"]
 
 Cause = Literal["requests", "time", "both", "neither", "indistinguishable", "insufficient_data"]
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 _BLOCKS = 32
 _LEAST_BLOCKS = 12

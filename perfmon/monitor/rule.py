@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
+from typing import Protocol
 from zlib import crc32
 
 import msgspec
@@ -19,6 +20,7 @@ from perfmon.annotation import annotate
 from perfmon.clock import Clock
 from perfmon.model import Alert, Labels, Rule, Verdict, Window
 from perfmon.monitor import alert as alerts
+from perfmon.monitor.counting import counted
 from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
 from perfmon.selection import matches
@@ -33,6 +35,17 @@ Show = Callable[[str, Labels, Mapping[str, float]], None]
 
 SWEEP_AT_MOST = 100
 ORPHAN_S = 3600.0
+COUNTERS_AT_MOST = 32  # of a rule; each takes half a millisecond of a turn of the event loop
+
+
+class Counters(Protocol):
+    """What a condition wants counted beside the series, by its function `counters`."""
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def select(self) -> Labels: ...
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +230,10 @@ class Rules:
         series.judges = tuple(judge for judge in judges if not judge.every_s)
         if series.judges:
             self._bound[series.key] = series
+        for judge in self._rules:
+            if judge.counters is not None and judge.counts(series):
+                judge.counting.add(series.key)
+                self._long_window(series.key, judge.counters.metric, judge.span_s, now)
         for judge in judges:
             if judge.every_s:
                 # Where in its time a series is judged hangs on its name, so that not all are at once.
@@ -228,6 +245,8 @@ class Rules:
 
     def _unbind(self, series: "_Series") -> None:
         self._bound.pop(series.key, None)
+        for judge in self._rules:
+            judge.counting.discard(series.key)
         for one in self._appointments.pop(series.key, ()):
             self._show(one.key, {}, {})
 
@@ -272,12 +291,20 @@ class Rules:
         return changes
 
     def _verdict(self, judge: "_Judge", series: "_Series", now: float) -> Verdict:
-        window = self._long_window if judge.every_s else self._window
         try:
-            return judge.evaluate(window(series.key, judge.rule.metric, judge.span_s, now))
+            return judge.evaluate(self._seen(judge, series, now))
         except Exception as error:  # noqa: BLE001 - one rule's defect spares the others
             self._on_defect(f"rule {judge.rule.name}", error)
             return Verdict(level="waiting", why=f"the rule could not be evaluated: {error!r}")
+
+    def _seen(self, judge: "_Judge", series: "_Series", now: float) -> Window:
+        window = self._long_window if judge.every_s else self._window
+        seen = window(series.key, judge.rule.metric, judge.span_s, now)
+        if judge.counters is None or not 0 < len(judge.counting) <= COUNTERS_AT_MOST:
+            return seen
+        metric = judge.counters.metric
+        counters = [self._long_window(key, metric, judge.span_s, now) for key in judge.counting]
+        return replace(seen, requests=counted(seen.times, counters))
 
     def _moved(self, judge: "_Judge", series: "_Series", verdict: Verdict, now: float) -> Iterator["_Change"]:
         """The alerts of one rule on one series after a verdict, those that are worth a note."""
@@ -334,7 +361,7 @@ _NOT_WATCHED = "it is no longer watched"
 class _Judge:
     """A rule, ready to be evaluated."""
 
-    __slots__ = ("evaluate", "every_s", "rule", "severities", "span_s")
+    __slots__ = ("counters", "counting", "evaluate", "every_s", "rule", "severities", "span_s")
 
     def __init__(self, rule: Rule) -> None:
         condition = kinds.load("conditions", rule.kind)
@@ -344,9 +371,15 @@ class _Judge:
         self.every_s: float = condition.every_s(rule.config) if hasattr(condition, "every_s") else 0.0
         named = condition.severities(rule.config) if hasattr(condition, "severities") else ()
         self.severities: tuple[str, ...] = named or (rule.severity,)
+        self.counters: Counters | None = condition.counters(rule.config) if hasattr(condition, "counters") else None
+        self.counting: set[str] = set()  # keys of the series that are those counters
 
     def suits(self, series: "_Series") -> bool:
         return self.rule.metric in series.metrics and matches(self.rule.select, series.labels, series.tags)
+
+    def counts(self, series: "_Series") -> bool:
+        asked = self.counters
+        return asked is not None and asked.metric in series.metrics and matches(asked.select, series.labels)
 
     def labels(self, series: "_Series", severity: str) -> dict[str, str]:
         """An alert's identity. An empty label is an absent one, to Prometheus as to Alertmanager."""

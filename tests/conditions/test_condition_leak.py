@@ -200,3 +200,83 @@ def test_agreement_is_a_time_for_so_many_verdicts():
 )
 def test_the_window_fits_what_is_asked(raw, window_s):
     assert window_s == leak.span_s(leak.parse(raw))
+
+
+# ---------------------------------------------------------------- by request
+
+
+def requests_of(n=252, seed=5):
+    """A counter: busy minutes and quiet ones, ten seconds between two readings."""
+    chance, done = random.Random(seed), [0.0]
+    for i in range(1, n):
+        done.append(done[-1] + (chance.randint(100, 400) if i // 20 % 3 else chance.randint(0, 5)))
+    return done
+
+
+def by_request(each=4.1 * 1024, per_min=0.0):
+    return [
+        value + each * done for value, done in zip(memory(per_min, noise=0.05), requests_of(), strict=True)
+    ]  # fmt: skip
+
+
+COUNTED = {"metric": "perfmon_prometheus_value_total", "select": {"series": "shop_requests_total", "path": "/leak"}}
+
+
+def cause_of(found):
+    causes = [key for key, value in found.facts.items() if key.startswith("perfmon_leak_cause{") and value]
+    assert 1 == len(causes)
+    return causes[0].partition('"')[2].partition('"')[0]
+
+
+def test_growth_for_each_request_is_told_with_its_interval_and_exported():
+    found = judge({"window": "42m", "requests": COUNTED}, window(by_request(), requests=requests_of()))
+
+    assert "requests" == cause_of(found)
+    assert "; 4.09 KiB per request (95 % interval 4.08 to 4.1), nothing by time alone, over " in found.why
+    assert found.why.endswith(' of perfmon_prometheus_value_total{series="shop_requests_total",path="/leak"}')
+    assert 4.1 * 1024 == pytest.approx(found.facts["perfmon_leak_slope_bytes_per_request"], rel=0.02)
+    assert (
+        found.facts["perfmon_leak_slope_lower_bytes_per_request"]
+        < 4.1 * 1024
+        < found.facts["perfmon_leak_slope_upper_bytes_per_request"]
+    )
+
+
+def test_growth_by_time_is_no_growth_by_request():
+    found = judge({"window": "42m", "requests": COUNTED}, window(memory(1.2), requests=requests_of()))
+
+    assert ("critical", "time") == (found.level, cause_of(found))
+    assert " by time alone, nothing per request, over " in found.why
+    assert not any("per_request" in key for key in found.facts)
+
+
+def test_steady_requests_are_said_to_tell_nothing():
+    found = judge({"window": "42m", "requests": COUNTED}, window(memory(1.2), requests=[5.0 * i for i in range(252)]))
+
+    assert "indistinguishable" == cause_of(found)
+    assert "so it may as well be time" in found.why
+    assert not any("per_request" in key for key in found.facts)
+
+
+def test_only_the_life_that_is_under_way_is_regressed():
+    """The level of the life before was another one, which no request explains."""
+    half, done = 126, requests_of()
+    values = [value + (300 * MIB if i < half else 0.0) for i, value in enumerate(by_request())]
+    seen = window(values, requests=done, restarts=[NOW - 10.0 * (251 - half)])
+    found = judge({"window": "42m", "requests": COUNTED}, seen)
+
+    assert 4.1 * 1024 == pytest.approx(found.facts["perfmon_leak_slope_bytes_per_request"], rel=0.1)
+
+
+def test_that_no_counter_is_there_is_said():
+    found = judge({"window": "42m", "requests": COUNTED}, window(memory(1.2)))
+
+    assert ("critical", "insufficient_data") == (found.level, cause_of(found))
+    assert found.why.endswith("none there, or more than can be added up")
+
+
+def test_what_is_clean_says_nothing_of_requests():
+    found = judge({"window": "42m", "requests": COUNTED}, window(memory(0), requests=requests_of()))
+
+    assert ("ok", "neither") == (found.level, cause_of(found))
+    assert "request" not in found.why

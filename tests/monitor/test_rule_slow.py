@@ -122,3 +122,50 @@ async def test_an_alert_goes_on_over_a_reload_with_another_window():
 
     assert {("a", "critical"): "firing"} == world.states()
     assert {} == world.shown
+
+
+# ---------------------------------------------------------------- requests counted beside it
+
+COUNTING = LEAK.parse({"window": "20m", "requests": {"metric": "failed", "select": {"target": "counter*"}}})
+BY_REQUEST = Rule(name="Leak", kind="leak", config=COUNTING, metric="duration", for_s=LEAK.for_s(COUNTING))
+
+
+def counting(*counters):
+    """A series that grows by 2 with each request, and those that count them: busy and quiet by turns."""
+    world = filled(BY_REQUEST)
+    times = [at for at, _ in world.points["a"]]
+    done = [float(20 * (i // 40 * 20 + min(i % 40, 20))) for i in range(len(times))]
+    world.points["a"] = [(at, 100.0 + 2 * count) for at, count in zip(times, done, strict=True)]
+    for key in counters:
+        world.points[key] = [(at, count / len(counters)) for at, count in zip(times, done, strict=True)]
+        world.rules.add(key, SHOP | {"target": key}, ("failed",), interval_s=10.0, now=world.now)
+    return world
+
+
+def per_request(world):
+    swept(world, 41)
+    [facts] = [facts for key, (_, facts) in world.shown.items() if key == "/rule/Leak/a"]
+    return facts.get("perfmon_leak_slope_per_request")
+
+
+@pytest.mark.parametrize("counters", [["counter-1"], ["counter-1", "counter-2"]])
+def test_growth_is_regressed_on_all_counters_that_match(counters):
+    assert 2.0 == pytest.approx(per_request(counting(*counters)), rel=0.05)
+
+
+def test_a_counter_that_is_gone_counts_no_more():
+    world = counting("counter-1", "counter-2")
+    world.rules.remove("counter-2", world.now)
+
+    assert 4.0 == pytest.approx(per_request(world), rel=0.05)
+
+
+def test_without_counters_it_is_judged_all_the_same():
+    world = counting()
+
+    assert per_request(world) is None
+    assert 1.0 == world.shown["/rule/Leak/a"][1]['perfmon_leak_cause{cause="insufficient_data"}']
+
+
+def test_more_counters_than_can_be_added_up_in_a_turn_are_refused_and_not_cut():
+    assert per_request(counting(*(f"counter-{number}" for number in range(33)))) is None

@@ -164,6 +164,7 @@ UNIT = Group("shop", unit="shop.service")
 
 
 def test_version_2_tells_all(v2):
+    """R14, all six events of memory among them."""
     found = values(reading(v2, UNIT).sample(), cgroup="/system.slice/shop.service")
 
     assert pytest.approx(OF_V2) == found

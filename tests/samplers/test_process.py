@@ -956,7 +956,17 @@ def test_proportional_and_unique_memory_are_psutils_pss_and_uss(spawn, word):
     assert 0 == found["pss_skipped_total"]
 
 
+def test_the_walk_through_all_pages_is_not_begun_unless_somebody_asks_for_it(proc):
+    """R11: reading `smaps_rollup` would stop the process for as long as the walk takes."""
+    put(proc, 7)
+    (proc / "7/smaps_rollup").mkdir()  # to read it is an error, for root too
+
+    assert 0 == values(of_tree(proc, SHOP).sample())["read_errors_total"]
+    assert 1 == values(of_tree(proc, SHOP, pss=True).sample())["read_errors_total"]
+
+
 def test_pss_is_not_asked_of_a_process_that_is_too_large_nor_when_its_time_is_over(proc):
+    """R11, where it was asked for."""
     put(proc, 7)  # 500 pages
     put(proc, 8)
     for pid in (7, 8):
