@@ -142,7 +142,11 @@ BUILT_IN = "built in"
 
 def _module(name: str, place: Place) -> Any:
     probers = kinds.names("probes")
-    values = settings(place, ModuleSection, beside=probers)
+    own = _settings_of(place.text("prober"))
+    values = settings(place, ModuleSection, beside=(*probers, *own))
+    for key in place.written:
+        if key in own:
+            place.problem(key, f"is a setting of the prober, expected it below `{values['prober']}:`")
     kind = values["prober"]
     if kind is WRONG:
         return WRONG
@@ -161,6 +165,15 @@ def _module(name: str, place: Place) -> Any:
         wished=place.has("timeout"),
         node=place.at(kind).node,
     )
+
+
+def _settings_of(prober: str | None) -> Collection[str]:
+    """The names of a prober's own settings, which belong below its name; none of an unknown prober."""
+    if prober not in kinds.names("probes"):
+        return ()
+    of_all = {field.encode_name for field in msgspec.structs.fields(ModuleSection)}
+    fields = msgspec.structs.fields(kinds.load("probes", prober).Config)
+    return {field.encode_name for field in fields} - of_all - {*kinds.names("probes")}
 
 
 def _targets(place: Place) -> list[Place]:

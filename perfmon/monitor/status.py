@@ -112,6 +112,8 @@ class Show:
         return shown | {
             "hostname": check.target.hostname,
             "timeout_s": check.module.timeout_s,
+            "interval_failing_s": check.interval_failing_s,
+            "confirm": None if check.confirm is None else asdict(check.confirm),
             "config": settings(check.module),
             "failing": {"runs": recent.failed_in_a_row, "since": self.wall(recent.failing_since)},
             "recent": [asdict(run) | {"at": self.wall(run.at)} for run in recent.runs()],

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from perfmon.clock import ManualClock, SystemClock
-from perfmon.model import Alert, Check, Failure, Measurement, Module, Target
+from perfmon.model import Alert, Check, Confirm, Failure, Measurement, Module, Target
 from perfmon.monitor import status
 from perfmon.monitor.series import Series
 from perfmon.probes.http import Config
@@ -62,6 +62,7 @@ async def test_the_tries_before_the_one_that_decided_are_shown(clock):
 async def test_one_probe_in_full_has_its_settings_failures_runs_and_its_alerts_alone(clock):
     series, shop = Series(clock), check()
     shop = replace(shop, module=Module(name="m", kind="http", timeout_s=5.0, config=Config(bearer_token="sesame")))
+    shop = replace(shop, interval_failing_s=2.0, confirm=Confirm(attempts=3, failures=2))
     series.add_check(shop)
     for failure in (None, REFUSED, REFUSED):
         clock.advance(10)
@@ -72,6 +73,7 @@ async def test_one_probe_in_full_has_its_settings_failures_runs_and_its_alerts_a
 
     assert ["Mine"] == [alert["rule"] for alert in told["alerts"]]
     assert "prober: http\ntimeout: 5s\nhttp:\n  bearer_token: <secret>" == probe["config"]
+    assert (2.0, {"attempts": 3, "failures": 2, "pause_s": 0.0}) == (probe["interval_failing_s"], probe["confirm"])
     assert {"runs": 2, "since": clock.wall() - 10} == probe["failing"]
     assert [True, False, False] == [one["success"] for one in probe["recent"]]
     [spell] = probe["failure_spells"]

@@ -122,6 +122,7 @@ def test_settings_have_labels_and_tags(visit):
         settings = visit(address, one["key"]).text("#settings")
 
     assert "labelsgroup=pay  region=eutagsnight  core" in settings
+    assert "every 15 s, given 5 s at most, failed when 2 of 3 tries failed, 0.50 s apart" in settings
 
 
 def test_failures_unfold_with_what_came(visit):

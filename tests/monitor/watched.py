@@ -84,6 +84,8 @@ def in_full(one):
         "history": history,
         "hostname": "",
         "timeout_s": 5.0,
+        "interval_failing_s": None,
+        "confirm": {"attempts": 3, "failures": 2, "pause_s": 0.5},
         "config": f"prober: {one['kind']}\ntimeout: 5s",
         "failing": {"runs": 12 if failing else 0, "since": one["since"] if failing else None},
         "recent": recent,

@@ -165,12 +165,19 @@ function evidenceOf(spell) {
 
 // ---------------------------------------------------------------- settings
 
+function schedule({ interval_s: interval, timeout_s: timeout, interval_failing_s: failing, confirm }) {
+  const words = [`every ${every(interval)}`, `given ${every(timeout)} at most`];
+  if (failing) words.push(`every ${every(failing)} while it fails`);
+  if (confirm) words.push(`failed when ${confirm.failures} of ${confirm.attempts} tries failed${confirm.pause_s ? `, ${every(confirm.pause_s)} apart` : ""}`);
+  return words.join(", ");
+}
+
 function showSettings() {
   const labels = Object.entries(probe.labels).map(([name, value]) => `${name}=${value}`);
   const pairs = [
     ["target", probe.target],
     ...(probe.hostname ? [["host name", probe.hostname]] : []),
-    ["schedule", `every ${every(probe.interval_s)}, given ${every(probe.timeout_s)} at most`],
+    ["schedule", schedule(probe)],
     ...(labels.length ? [["labels", labels.join("  ")]] : []),
     ...(probe.tags?.length ? [["tags", probe.tags.join("  ")]] : []),
     ["runs", `${probe.runs.toLocaleString("en")} since perfmon was started, of which ${probe.failures.toLocaleString("en")} failed`],
