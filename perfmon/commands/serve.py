@@ -72,8 +72,10 @@ def command(
 
     SIGHUP or POST /-/reload reads the files anew; SIGTERM ends it.
     """
-    if (urls and files) or not (urls or files or blackbox):
-        raise UsageError("give either URLs to watch or --config.file (try: perfmon serve http://localhost:8080/)")
+    if urls and files:
+        raise UsageError("give either URLs to watch or --config.file")
+    if not (urls or files or blackbox):
+        raise UsageError("give URLs to watch, --config.file or --blackbox (try: perfmon serve http://localhost:8080/)")
     from perfmon.monitor.daemon import run  # noqa: PLC0415 - loads the whole daemon
 
     flags = Flags(

@@ -110,13 +110,20 @@ def from_urls(urls: Sequence[str], *, blackbox: str | Path | None = None) -> Con
     Raises ConfigError with all addresses that cannot be probed.
     """
     reading = Reading({})
-    root = _parse(msgspec.json.encode(_document(urls)), _COMMAND_LINE, reading)
+    reading.problems += [_unclear(url) for url in urls if ":" not in url]
+    root = _parse(msgspec.json.encode(_document([url for url in urls if ":" in url])), _COMMAND_LINE, reading)
     assert root is not None, "our own document is never empty"
     try:
         return _assembled([root], reading, _foreign(blackbox, reading))
     except ConfigError as error:
         # Lines and paths of a file that nobody wrote help nobody; the messages name the address.
         raise ConfigError([_without_place(problem) for problem in error.problems]) from None
+
+
+def _unclear(address: str) -> Problem:
+    """A bare name may be a page or a port."""
+    expected = f"expected a URL such as https://{address}/, or HOST:PORT"
+    return Problem(_COMMAND_LINE, 0, "", f"{expected}, got {quoted(address)}")
 
 
 def _without_place(problem: Problem) -> Problem:

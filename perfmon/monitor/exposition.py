@@ -251,7 +251,8 @@ def render_probe(measurement: Measurement, timeout_s: float, families: Mapping[s
             _log.error("series not exported", family=name, why="not in the catalogue")
             continue
         page.append(TEXT.header(known[name]))
-        page.extend(f"{key} {number(facts[key])}\n" for key in keys)
+        # Whole numbers without a point, as Go writes them: scripts look for `probe_success 1` at a line's end.
+        page.extend(f"{key} {number(facts[key]).removesuffix('.0')}\n" for key in keys)
     return "".join(page).encode()
 
 

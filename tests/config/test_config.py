@@ -438,7 +438,7 @@ def test_a_url_that_cannot_be_probed_is_named_without_a_file():
     assert 2 == len(caught.value.problems)
     assert {("command line", 0, "")} == {(one.file, one.line, one.path) for one in caught.value.problems}
     assert "ftp://127.0.0.1/" in str(caught.value)
-    assert "nonsense" in str(caught.value)
+    assert "expected a URL such as https://nonsense/, or HOST:PORT" in str(caught.value)
 
 
 # ---------------------------------------------------------------- the schema and the command

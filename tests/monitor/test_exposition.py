@@ -705,6 +705,7 @@ def test_a_single_probe_answers_as_blackbox_exporter_does():
     }
     assert expected == series(page)
     assert sorted({name for name, _ in expected}) == families(page)
+    assert b"probe_success 0\n" in page
 
 
 def test_a_fact_without_a_family_is_left_out_of_a_single_probe_and_said():
