@@ -3,11 +3,12 @@
 import re
 from itertools import count
 from pathlib import Path
+from textwrap import dedent
 from typing import get_args
 
 import pytest
 
-from perfmon import errors
+from perfmon import config, errors
 from perfmon.cli import run
 from perfmon.model import Reason
 
@@ -38,6 +39,17 @@ def test_links_lead_somewhere(document):
         there = (document.parent / path) if path else document
         assert there.exists(), path
         assert not anchor or anchor in anchors(there), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_configurations_are_fine(document, tmp_path):
+    """Those whose first line says that they are perfmon's, lest `perfmon check` refuses what a document shows."""
+    blocks = re.findall(r"^ *```yaml\n( *# perfmon.*?)^ *```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yml"
+        path.write_text(dedent(block))
+
+        assert config.load([path], env={"TOKEN": "t0ken-of-test"}).checks
 
 
 def test_every_reason_is_explained():
