@@ -7,7 +7,7 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 import perfmon
 from perfmon import kinds, logs, measure
-from perfmon.clock import Clock, SystemClock, to_wall
+from perfmon.clock import Clock, SystemClock
 from perfmon.config import Config
 from perfmon.errors import PerfmonError
 from perfmon.measure import Reading
@@ -28,14 +28,14 @@ from perfmon.monitor import heartbeat
 from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
+from perfmon.monitor.memory import Memory
 from perfmon.monitor.notify import OUTCOMES, Notifier
-from perfmon.monitor.recent import Spell
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
-from perfmon.monitor.series import Minute, SampleSeries, Series
+from perfmon.monitor.series import SampleSeries, Series
 from perfmon.monitor.server import app, serve
-from perfmon.monitor.store import MinuteRow, Store
+from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
 from perfmon.network import Network
 from perfmon.network.address import host_of
@@ -50,11 +50,7 @@ SLOW_RULES_AT_MOST = 25  # a sweep
 KEEP_S = 15.0
 SILENT_S = 3600.0  # a sampler's series without a value for this long is forgotten
 STOP_S = 5.0  # what running probes have left at the end, and after them the notifications
-HOUR_S = 3600.0
-MINUTES_AT_ONCE = 100  # written down in one turn
 YOUNG = 1_000  # new checks that the garbage collector may walk through at each pass
-RARE_S = 60.0  # checks that run less often show their last result again after a restart
-FAILURES_KEPT_S = 7 * 86_400.0  # of a check that is not watched any more
 HANGS_S = 10.0  # a reading that takes longer is said to hang
 
 _log = structlog.get_logger(__name__)
@@ -127,12 +123,16 @@ class Daemon:
             on_found=self._take_found,
             on_defect=self.defect,
         )
+        self._memory = Memory(
+            clock=clock,
+            store=self._store,
+            series=self.series,
+            exposition=self.exposition,
+            runs=self.runs,
+            may_bring=self.discoveries.may_bring,
+        )
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
-        self._minutes: list[MinuteRow] = []
-        self._results_at: dict[str, float] = {}  # of the results that the store has, by check
-        self._failed: set[str] = set()  # of these the state file does not know the last failures
-        self._former_failures: dict[str, list[Spell]] = {}  # of a former life, for checks that discovery brings later
         self._young = 0  # checks that were new since the garbage collector was last spared
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[Any]] = set()
@@ -175,16 +175,14 @@ class Daemon:
         )
 
     async def _begin(self) -> None:
-        self._former_failures = self._known_failures()
-        self.series.remember(self._store.summaries(self.clock.wall()))
+        self._memory.recall()
         async with self._reloading:  # what the sources of targets find meanwhile waits
             await self._apply(self.config)
-            self._restore(self._store.minutes(self.clock.wall() - HOUR_S))
             # No key of a check or a sampler begins like these: a name holds no "/".
             self.runs.add("/sweep", SWEEP_S, self._sweep)
             self.runs.add("/keep", KEEP_S, self._keep)
             self.runs.schedule.start()
-            await self._resume(self._checks)
+            await self._memory.take_up(self._checks)
         self.watching = True
         self._note_reload(success=True)
         # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
@@ -206,8 +204,7 @@ class Daemon:
                 await self._take_up(self._checks)
 
     def _end(self) -> None:
-        for _ in self._keeping():
-            pass
+        self._memory.note_all()
         left = self.notifier.stop(STOP_S)
         saved = self._store.close(STOP_S)
         if left:
@@ -292,13 +289,8 @@ class Daemon:
                 await self._take_up(new)
 
     async def _take_up(self, new: Mapping[str, Check]) -> None:
-        """Go on with what a former life knew of targets that were found only now."""
-        await self._resume(new)
-        known = partial(self._store.minutes, self.clock.wall() - HOUR_S, of=new.keys())
-        turns = Turns(self.clock)
-        for row in await in_thread(known, name="perfmon-minutes"):
-            self._restore([row])
-            await turns.next()
+        """Go on with what a former life knew of checks that are there only now."""
+        await self._memory.take_up(new)
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
 
     def _wanted(self, config: Config) -> dict[str, Check]:
@@ -346,7 +338,7 @@ class Daemon:
         self._checks[check.key] = check
         self.series.add_check(check)
         if is_new:
-            self.series.checks[check.key].recent.restore(self._former_failures.pop(check.key, ()))
+            self._memory.greet(check.key)
         self.rules.add(
             check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now, tags=check.target.tags
         )
@@ -371,10 +363,8 @@ class Daemon:
     def _forget(self, key: str, now: float) -> None:
         self._checks.pop(key, None)
         self._samplers.pop(key, None)
-        if self._results_at.pop(key, None) is not None:
-            self._store.forget_result(key)
+        self._memory.forget(key)
         self.runs.remove(key)
-        self._failed.add(key)  # and there is nothing to know of it any more
         self.exposition.remove(key)
         for series in self.series.remove(key):
             self.rules.remove(series, now)
@@ -446,9 +436,9 @@ class Daemon:
         self.exposition.observe(measurement, check)
         self.rules.evaluate(check.key, self.clock.monotonic())
         if measurement.failure is not None:
-            self._failed.add(check.key)
+            self._memory.failed(check.key)
         if closed is not None:
-            self._minutes.append(self._row(check.key, closed))
+            self._memory.closed(check.key, closed)
         if before is None or before.success != measurement.success:
             _say_turn(measurement, first=before is None)
 
@@ -478,94 +468,12 @@ class Daemon:
             await asyncio.sleep(0)  # each takes longer than a turn by itself
 
     async def _keep(self) -> None:
-        """Write down what is new, in turns, and forget what has been silent for an hour."""
-        turns = Turns(self.clock)
-        for _ in self._keeping():
-            await turns.next()
+        """Write down what is new, and forget what has been silent for an hour."""
+        await self._memory.note()
         now = self.clock.monotonic()
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
         self.series.forget_unasked(now - SILENT_S)
-
-    # ------------------------------------------------------------ state
-
-    def _keeping(self) -> Iterator[None]:
-        """Write down what the state file does not know yet, in small pieces of work."""
-        yield from self._keep_minutes()
-        yield from self._keep_results()
-        yield from self._keep_failures()
-
-    def _keep_minutes(self) -> Iterator[None]:
-        while self._minutes:
-            rows, self._minutes = self._minutes[:MINUTES_AT_ONCE], self._minutes[MINUTES_AT_ONCE:]
-            self._store.put_minutes(rows)
-            yield
-        self._store.put_summaries(self.series.take_summaries())
-        yield
-
-    def _keep_results(self) -> Iterator[None]:
-        """Write down the last results of checks that will not run again soon after a restart."""
-        for key, past in list(self.series.checks.items()):
-            last = past.last
-            if past.check.interval_s < RARE_S or last is None or self._results_at.get(key) == last.at:
-                continue
-            if key in self._checks:  # and did not go away in somebody else's turn
-                self._store.put_results({key: last})
-                self._results_at[key] = last.at
-            yield
-
-    def _keep_failures(self) -> Iterator[None]:
-        while self._failed:
-            key = self._failed.pop()
-            past = self.series.checks.get(key)
-            self._store.put_failures(key, () if past is None else past.recent.spells())
-            yield
-
-    def _known_failures(self) -> dict[str, list[Spell]]:
-        """What last failed in a former life; what nobody has watched for a week is forgotten."""
-        found = self._store.failures()
-        before = self.clock.monotonic() - FAILURES_KEPT_S
-        for key in [key for key, spells in found.items() if spells[0].last_at < before]:
-            del found[key]
-            self._store.put_failures(key, ())
-        return found
-
-    def _row(self, key: str, minute: Minute) -> MinuteRow:
-        start = to_wall(self.clock, self.series.minute_began(minute.number))
-        return MinuteRow(key, start, (minute.runs, minute.failures, minute.p50_s, minute.max_s))
-
-    def _restore(self, rows: Iterable[MinuteRow]) -> None:
-        """Put the last hour's minutes back, so that a restart leaves no hole in the page."""
-        for row in rows:
-            past = self.series.checks.get(row.series)
-            if past is not None and len(row.values) == len(Minute._fields) - 1:
-                runs, failures, p50_s, max_s = (value or 0.0 for value in row.values)
-                number = self.series.minute_at_wall(row.start)
-                past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
-
-    async def _resume(self, checks: Mapping[str, Check]) -> None:
-        """Go on from the last results of checks that run rarely: a restart leaves no hole as long as their interval."""
-        turns = Turns(self.clock)
-        for key in self._store.with_results():
-            check = checks.get(key)
-            if check is not None:
-                self._resume_one(check)
-            elif key not in self._checks and not self.discoveries.may_bring(key):
-                self._store.forget_result(key)
-            await turns.next()
-
-    def _resume_one(self, check: Check) -> None:
-        """One that is older than two intervals says nothing of today."""
-        now, key = self.clock.monotonic(), check.key
-        found = self._store.result(key)
-        if found is None or check.interval_s < RARE_S or check.module.name != found.module:
-            self._store.forget_result(key)
-        elif now - found.at < 2 * check.interval_s and self.series.checks[key].last is None:
-            result = replace(found, target=check.target, at=min(found.at, now))
-            self.series.checks[key].resume(result)
-            self.exposition.observe(result, check, counted=False)
-            self.runs.resume(key, failing=not result.success)
-            self._results_at[key] = result.at
 
     def _may_come(self, key: str) -> bool:
         return self.discoveries.may_bring(key) or any(key.startswith(f"{sampler}/") for sampler in self._samplers)

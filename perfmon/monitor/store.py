@@ -6,14 +6,12 @@ alerts: they are last-write-wins by identity, so what waits is never more than t
 bound, then the oldest are dropped and counted. Instants are monotonic here and Unix time in the file.
 """
 
-import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -23,12 +21,12 @@ from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.errors import UsageError
 from perfmon.model import Alert, Measurement
 from perfmon.monitor.recent import Spell, shifted
+from perfmon.monitor.state_file import Key, Rows, StateFile, Taken
 from perfmon.receivers import Notice, fingerprint
 from perfmon.target_groups import Found
 
 __all__ = ["MinuteRow", "Store", "SummaryRow"]
 
-MINUTES_KEPT_S = 2 * 3600.0
 MINUTES_WAITING = 20_000
 RETRY_S = 5.0
 HEARTBEAT_S = 30.0
@@ -79,9 +77,9 @@ class Store:
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
         self._clock = clock
         self._walls = _Walls(clock)
-        self._kept: dict[_Key, bytes] = {}  # alerts, outbox, results and found targets, as they are
-        self._unsaved: dict[_Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
-        self._minutes: dict[_Key, bytes | None] = {}  # what of the minutes it does not know yet
+        self._kept: dict[Key, bytes] = {}  # alerts, outbox, results and found targets, as they are
+        self._unsaved: dict[Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
+        self._minutes: dict[Key, bytes | None] = {}  # what of the minutes it does not know yet
         self._receipts: list[threading.Event] = []
         self._restored: list[Alert] = []
         self._unwatched_s = 0.0
@@ -90,7 +88,7 @@ class Store:
         self._closing = False
         self._lost = 0  # since the file began to fail
         self._thread = threading.Thread(target=self._run, name="perfmon-store", daemon=True)
-        self._file = _File(Path(path), clock, self._log) if path else None
+        self._file = StateFile(Path(path), clock, self._log) if path else None
         if self._file is not None:
             self._begin(self._file)
             self._thread.start()
@@ -260,11 +258,11 @@ class Store:
 
     # ------------------------------------------------------------ memory
 
-    def _begin(self, file: "_File") -> None:
+    def _begin(self, file: StateFile) -> None:
         try:
             file.connect()
             self._kept, alive_at = file.load()
-        except _Taken as error:
+        except Taken as error:
             raise UsageError(f"{error}: give each its own (--state.path)") from None
         except (sqlite3.Error, OSError) as error:
             self._unread = True
@@ -272,7 +270,7 @@ class Store:
             return
         self._restore(self._kept, alive_at)
 
-    def _catch_up(self, file: "_File", batch: "_Rows") -> None:
+    def _catch_up(self, file: StateFile, batch: Rows) -> None:
         """Take what a former life left in a file that could not be read at the start; what was put since then wins."""
         found, alive_at = file.load()
         with self._changed:
@@ -283,7 +281,7 @@ class Store:
             self._unread = False
         self._on_return()
 
-    def _restore(self, rows: "Mapping[_Key, bytes]", alive_at: float | None) -> None:
+    def _restore(self, rows: Mapping[Key, bytes], alive_at: float | None) -> None:
         self._unwatched_s = self._walls.since(alive_at)
         stored = [self._decode(row, Alert) for key, row in rows.items() if key[0] == "alerts"]
         self._restored = [self._walls.inward(alert) for alert in stored if alert is not None]
@@ -293,7 +291,7 @@ class Store:
         earlier = tuple(self._dated(one, turn) for one in result.earlier)
         return replace(result, at=turn(self._clock, result.at), earlier=earlier, lines=(), steps=())
 
-    def _read(self, rows: Callable[["_File"], list[Any]]) -> list[Any]:
+    def _read(self, rows: Callable[[StateFile], list[Any]]) -> list[Any]:
         if self._file is None:
             return []
         try:
@@ -302,7 +300,7 @@ class Store:
             self._log.warning("the past cannot be read", error=str(error))
             return []
 
-    def _put(self, key: "_Key", row: bytes | None) -> None:
+    def _put(self, key: "Key", row: bytes | None) -> None:
         nothing_to_delete = row is None and key not in self._kept and key not in self._unsaved
         if self._file is None or nothing_to_delete:
             return
@@ -347,7 +345,7 @@ class Store:
     def _due(self) -> bool:
         return self._closing or (not self._failing and bool(self._unsaved or self._minutes))
 
-    def _save(self, file: "_File", batch: "_Rows") -> None:
+    def _save(self, file: StateFile, batch: Rows) -> None:
         try:
             if file.connect():
                 # A file that was not there before knows nothing of what the lost one had.
@@ -362,7 +360,7 @@ class Store:
         if self._failing:
             self._recover()
 
-    def _fail(self, error: Exception, batch: "_Rows") -> None:
+    def _fail(self, error: Exception, batch: Rows) -> None:
         self._on_error()
         with self._changed:
             self._unsaved = {key: row for key, row in batch.items() if key[0] not in _PAST} | self._unsaved
@@ -382,15 +380,12 @@ class Store:
         self._log.info("state file is written again", minutes_lost=lost)
 
 
-# Table, series, receiver or source, and fingerprint, start, or ""; of a summary its end too.
-_Key = tuple[str, str, str | float] | tuple[str, str, float, float]
 _PAST = ("minutes", "summaries")  # tables of which rows may be lost
-_Rows = dict[_Key, bytes | None]
 
 _INSTANTS = ("active_at", "broken_at", "resolved_at", "fired_at")
 
 
-def _alert_key(alert: Alert) -> _Key:
+def _alert_key(alert: Alert) -> Key:
     return ("alerts", alert.series, fingerprint(alert.labels))
 
 
@@ -399,7 +394,7 @@ class _Walls:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: dict[_Key, dict[float, float]] = {}  # alert -> instant -> Unix time
+        self._known: dict[Key, dict[float, float]] = {}  # alert -> instant -> Unix time
 
     def wall(self, alert: Alert, instant: float) -> float:
         known = self._known.setdefault(_alert_key(alert), {})
@@ -437,215 +432,3 @@ class _Walls:
 def _shift(alert: Alert, clock: Callable[[float], float]) -> Alert:
     times = {name: clock(at) for name in _INSTANTS if (at := getattr(alert, name)) is not None}
     return replace(alert, **times)
-
-
-class _Taken(OSError):
-    """The file is another perfmon's."""
-
-
-class _File:
-    """The SQLite file: opened, migrated, set aside when it is none. Raises sqlite3.Error and OSError."""
-
-    def __init__(self, path: Path, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
-        self._path = path
-        self._clock = clock
-        self._log = log
-        self._db: sqlite3.Connection | None = None
-        self._claim: IO[str] | None = None
-
-    def connect(self) -> bool:
-        """Make sure that the file is open; True when it is a new one. A corrupt one is set aside."""
-        if self._db is not None:
-            return False
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._claim is None:
-            self._claim = _claimed(self._path)
-        try:
-            return self._begin()
-        except sqlite3.Error as error:
-            if not _is_corrupt(error):
-                raise
-        return self._begin()  # in the place of the one that was set aside
-
-    def load(self) -> tuple[dict[_Key, bytes], float | None]:
-        """Alerts, outbox, results and found targets, and when the file was last written (Unix time)."""
-        assert self._db is not None, "connected first"
-        alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
-        outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
-        results = self._db.execute("SELECT 'results', series, part, result FROM results")
-        listed = self._db.execute("SELECT 'found', source, part, targets FROM found")
-        found = (row for rows in (alerts, outbox, results, listed) for row in rows)
-        kept: dict[_Key, bytes] = {(row[0], row[1], row[2]): row[3] for row in found}
-        alive = self._db.execute("SELECT at FROM alive").fetchone()
-        return kept, alive[0] if alive else None
-
-    def save(self, rows: _Rows) -> None:
-        """Write all of it, or nothing."""
-        assert self._db is not None, "connected first"
-        now = self._clock.wall()
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            for sql, parameters in _statements(rows).items():
-                self._db.executemany(sql, parameters)
-            self._db.execute("DELETE FROM minutes WHERE start < ?", (now - MINUTES_KEPT_S,))
-            self._db.execute("DELETE FROM summaries WHERE until < ?", (now,))
-            self._db.execute("INSERT OR REPLACE INTO alive VALUES (1, ?)", (now,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self.close()  # the next `connect` begins anew, with whatever stands under the path then
-            self._set_aside_if_corrupt(error)
-            raise
-
-    def minutes(self, since: float) -> list[tuple[str, float, bytes]]:
-        """(series, start, values as JSON), read by a connection of its own: callable from any thread."""
-        with closing(self._open()) as db:
-            rows = db.execute("SELECT series, start, vals FROM minutes WHERE start >= ? ORDER BY start", (since,))
-            return rows.fetchall()
-
-    def failures(self) -> list[tuple[str, bytes]]:
-        """(series, spells as JSON), read as `minutes` are."""
-        with closing(self._open()) as db:
-            return db.execute("SELECT series, spells FROM failures").fetchall()
-
-    def summaries(self, now: float) -> list[tuple[str, float, float, bytes]]:
-        """(series, start, until, values as JSON), as `minutes`."""
-        with closing(self._open()) as db:
-            sql = "SELECT series, start, until, vals FROM summaries WHERE until >= ? ORDER BY start"
-            return db.execute(sql, (now,)).fetchall()
-
-    def close(self) -> None:
-        """Close the file; an open transaction is undone."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    def leave(self) -> None:
-        """Close the file, and let another perfmon have it."""
-        self.close()
-        if self._claim is not None:
-            self._claim.close()
-            self._claim = None
-
-    def _begin(self) -> bool:
-        db = None
-        try:
-            db = self._open()
-            fresh = _migrate(db, self._clock.wall())
-        except sqlite3.Error as error:
-            if db is not None:
-                db.close()
-            self._set_aside_if_corrupt(error)
-            raise
-        self._db = db
-        return fresh
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            # Each commit is on the disk before anybody is told, so that a power cut pages nobody twice.
-            db.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
-
-    def _set_aside_if_corrupt(self, error: sqlite3.Error) -> None:
-        if not _is_corrupt(error):
-            return
-        stamp = datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = f"{self._path}.corrupt-{stamp}"
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(f"{self._path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
-        self._log.error("state file is corrupt, it was set aside and a new one begun", error=str(error), aside=aside)
-
-
-def _claimed(path: Path) -> IO[str]:
-    """A lock for as long as it is open, and the process lives; `_Taken` when another perfmon has it.
-
-    On a file beside it: SQLite holds its own locks on the state file, and loses them when that is closed once more.
-    """
-    claim = Path(f"{path}-lock").open("w")  # noqa: SIM115 - open for as long as it is claimed
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        claim.close()
-        raise _Taken(f'the state file "{path}" is in use by another perfmon') from None
-    except OSError:
-        pass  # a filesystem without locks: nothing can be told there
-    return claim
-
-
-# What brings a file from version n to n + 1; only ever added to.
-_MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        "CREATE TABLE alerts (series TEXT, fingerprint TEXT, alert BLOB NOT NULL, PRIMARY KEY (series, fingerprint))",
-        "CREATE TABLE outbox (receiver TEXT, identity TEXT, notices BLOB NOT NULL, PRIMARY KEY (receiver, identity))",
-        "CREATE TABLE minutes (start REAL, series TEXT, vals BLOB NOT NULL, PRIMARY KEY (start, series)) WITHOUT ROWID",
-        "CREATE TABLE alive (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL)",
-    ),
-    ("CREATE TABLE results (series TEXT, part TEXT, result BLOB NOT NULL, PRIMARY KEY (series, part))",),
-    ("CREATE TABLE failures (series TEXT, part TEXT, spells BLOB NOT NULL, PRIMARY KEY (series, part))",),
-    (
-        "CREATE TABLE summaries (series TEXT, start REAL, until REAL, vals BLOB NOT NULL, PRIMARY KEY (series, start))",
-        "CREATE INDEX summaries_until ON summaries (until)",
-    ),
-    ("CREATE TABLE found (source TEXT, part TEXT, targets BLOB NOT NULL, PRIMARY KEY (source, part))",),
-)
-
-_PUT = {
-    "alerts": "INSERT OR REPLACE INTO alerts (series, fingerprint, alert) VALUES (?, ?, ?)",
-    "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
-    "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
-    "found": "INSERT OR REPLACE INTO found (source, part, targets) VALUES (?, ?, ?)",
-    "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
-    "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
-    "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
-}
-_DELETE = {
-    "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",
-    "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
-    "results": "DELETE FROM results WHERE series = ? AND part = ?",
-    "found": "DELETE FROM found WHERE source = ? AND part = ?",
-    "failures": "DELETE FROM failures WHERE series = ? AND part = ?",
-}
-
-
-class _Corrupt(sqlite3.DatabaseError):
-    """A file that opens but is not what it should be."""
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, _Corrupt) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _migrate(db: sqlite3.Connection, now: float) -> bool:
-    """Bring the file to the newest version; True when it was empty. Raises `_Corrupt` for one that is damaged."""
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise _Corrupt(str(found))
-    db.execute("BEGIN IMMEDIATE")
-    db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at REAL NOT NULL)")
-    (version,) = db.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
-    if version > len(_MIGRATIONS):
-        raise _Corrupt(f"version {version} was written by a newer perfmon, this one knows {len(_MIGRATIONS)}")
-    for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
-        for statement in statements:
-            db.execute(statement)
-        db.execute("INSERT INTO migrations VALUES (?, ?)", (number, now))
-    db.execute("COMMIT")
-    return bool(version == 0)
-
-
-def _statements(rows: _Rows) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows by the statement that writes them."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for (table, *place), row in rows.items():
-        if row is None:
-            found.setdefault(_DELETE[table], []).append(tuple(place))
-        else:
-            found.setdefault(_PUT[table], []).append((*place, row))
-    return found
