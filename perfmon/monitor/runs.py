@@ -81,10 +81,12 @@ class Runs:
         """Do `work` every `interval_s` seconds from here on; call `schedule.realign` after the last one.
 
         What is `limited` needs a place in the room. After a failed run it is rechecked every `failing_s` seconds until
-        it is fine; its own due times stay what they are. An entry of the same key is replaced, and known by its past.
+        it is fine; its own due times stay what they are. An entry of the same key is replaced, and known by its past:
+        what was due and waits for a place is done by the new one.
         """
         entry = Entry(key, interval_s, work, limited=limited, host=host, failing_s=failing_s)
         former = self._entries.get(key)
+        waited = former is not None and bool(former.waits_for)
         if former is not None:
             entry.suspect = former.suspect
             self.remove(key)
@@ -92,6 +94,9 @@ class Runs:
         self.schedule.add(key, interval_s, entry)
         if former is not None and former.failing:
             self._pace(entry, failing=True)
+        if former is not None and waited and (failing_s is not None or not former.recheck):
+            entry.recheck = former.recheck
+            self._enter(entry)
 
     def remove(self, key: str) -> None:
         """Do it no longer; a run that has begun goes on. One that is not there is no mistake."""

@@ -156,6 +156,19 @@ async def test_what_is_taken_out_while_it_waits_never_runs_and_what_is_replaced_
         assert anew.at
 
 
+async def test_what_is_replaced_while_it_waits_keeps_its_turn():
+    """With an interval of an hour it would be an hour late."""
+    async with running(in_flight=1) as runs:
+        blocks, replaced, anew = Begun(takes_s=0.1), Begun(), Begun()
+        for name, work in (("blocks", blocks), ("waits", replaced)):
+            runs.add(name, 3600.0, work, limited=True)
+            runs._enter(runs._entries[name])
+        runs.add("waits", 3600.0, anew, limited=True)
+        await asyncio.sleep(0.2)
+
+        assert ([], 1) == (replaced.at, len(anew.at))
+
+
 async def test_what_is_learned_of_a_former_life_while_it_runs_or_waits_takes_no_place_for_ever():
     async with running(in_flight=2) as runs:  # one place for suspects, and all are until they have run
         works = {name: Begun(takes_s=0.05) for name in ("running", "waiting", "third")}
