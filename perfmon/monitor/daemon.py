@@ -295,7 +295,8 @@ class Daemon:
 
     def _wanted(self, config: Config) -> dict[str, Check]:
         """All checks by key: what is written, and what was found."""
-        return self.discoveries.checks({check.key: check for check in config.checks}, config.limits.targets)
+        written = {check.key: check for check in config.checks}
+        return self.discoveries.checks(written, config.limits.targets, self._checks)
 
     async def _watch_all(self, checks: Mapping[str, Check]) -> dict[str, Check]:
         """Watch those that are not watched like that already, in turns; answers with these."""

@@ -6,7 +6,7 @@ into checks here; that they are watched is the daemon's work (`on_found`).
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -78,21 +78,29 @@ class Discoveries:
             if source.found:
                 await self._make_anew(source)
 
-    def checks(self, beside: Mapping[str, Check], limit: int) -> dict[str, Check]:
-        """Those `beside` by key, and what the sources name beside them: first come, and `limit` in all at most."""
+    def checks(self, beside: Mapping[str, Check], limit: int, watched_now: Container[str] = ()) -> dict[str, Check]:
+        """Those `beside` by key, and what the sources name beside them: first come, and `limit` in all at most.
+
+        Where they are too many, those that are watched now go on: sources list their targets in any order.
+        """
         every = dict(beside)
         watched: Counter[_Labels] = Counter({source.labels: 0 for source in self._sources.values()})
         left_out: Counter[_Labels] = Counter()
         for source in self._sources.values():
             left_out[source.labels] += len(source.refused)
-            for key, check in source.checks.items():
-                if key not in every and len(every) >= limit:
-                    left_out[source.labels] += 1
-                elif every.setdefault(key, check) is check:
-                    watched[source.labels] += 1
+        for source, key, check in self._in_turn(limit - len(every), watched_now):
+            if key not in every and len(every) >= limit:
+                left_out[source.labels] += 1
+            elif every.setdefault(key, check) is check:
+                watched[source.labels] += 1
         self._tell(watched, left_out)
         self._say_left_out(left_out.total() - sum(len(source.refused) for source in self._sources.values()), limit)
         return every
+
+    def _in_turn(self, room: int, first: Container[str]) -> "Iterable[tuple[_Source, str, Check]]":
+        """All checks of all sources; where there is no room for all, these keys `first`."""
+        every = [(source, key, check) for source in self._sources.values() for key, check in source.checks.items()]
+        return every if len(every) <= room else sorted(every, key=lambda one: one[1] not in first)
 
     def may_bring(self, key: str) -> bool:
         """Whether a check of that key may still come: one of its probe's sources has not answered in full yet."""

@@ -174,6 +174,19 @@ async def test_more_targets_than_allowed_are_left_out_in_words(tmp_path, network
     assert [(3, 3)] == [(line["left_out"], line["limit"]) for line in lines if "left_out" in line]
 
 
+async def test_of_too_many_targets_those_that_are_watched_go_on_in_whatever_order_they_are_named(tmp_path, network):
+    shop = Shop(tmp_path, limit=3)
+    many = [f"127.0.0.1:{port}" for port in range(1, 6)]
+    shop.name(*many)
+    async with running(shop, network) as daemon:
+        await until(lambda: len(watched(daemon)) == 3, "as many as are allowed")
+        before = watched(daemon)
+        shop.name(*reversed(many), "127.0.0.1:7")
+        await until(lambda: value(daemon, "perfmon_discovery_refused_targets") == 4, "the other list is read")
+
+        assert before == watched(daemon)
+
+
 async def test_a_reload_of_something_else_leaves_discovered_targets_as_they_are(shop, network):
     """S14."""
     async with running(shop, network) as daemon:
