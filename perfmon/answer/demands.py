@@ -5,6 +5,7 @@ config, and `judge` in each run, with a response that was asked for as `Prepared
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -124,7 +125,7 @@ def prepare(demands: Demands) -> Prepared:
         keep_headers=bool(header_rules or decode),
         keep_body_bytes=_MATCHED_BYTES if body_rules else FIRST_BYTES,
         body_limit_bytes=demands.body_size_limit or (_UNPACKED_BYTES if decode else 0.0),
-        statuses=(statuses.parse(demands.valid_status_codes) or FINE) - statuses.parse(demands.invalid_status_codes),
+        statuses=_statuses(tuple(demands.valid_status_codes), tuple(demands.invalid_status_codes)),
         versions=tuple(demands.valid_http_versions),
         plain_only=demands.fail_if_ssl,
         tls_only=demands.fail_if_not_ssl,
@@ -133,6 +134,12 @@ def prepare(demands: Demands) -> Prepared:
         header_rules=header_rules,
         body_rules=body_rules,
     )
+
+
+@lru_cache(maxsize=256)
+def _statuses(valid: tuple[int | str, ...], invalid: tuple[int | str, ...]) -> frozenset[int]:
+    """The same one for all targets of a module: a hundred numbers are 4 KB."""
+    return (statuses.parse(valid) or FINE) - statuses.parse(invalid)
 
 
 def _is_lenient(demands: Demands) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perfmon.answer import statuses
+from perfmon.answer import demands, statuses
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,11 @@ def test_junk_is_refused_with_its_place_e04(written):
 
 def test_codes_are_shown_as_ranges():
     assert "200-299, 404, 500-501" == statuses.shown(statuses.parse(["2xx", 500, 404, 501]))
+
+
+def test_targets_with_the_same_demands_share_the_codes():
+    """A hundred numbers for each of a thousand targets are 4 MB."""
+    first, second = (demands.prepare(demands.Demands(invalid_status_codes=[204])) for _ in range(2))
+
+    assert demands.FINE - {204} == first.statuses
+    assert first.statuses is second.statuses
