@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,7 +54,12 @@ _GRACE_SHARE, _GRACE_S = 0.1, 1.0  # of its time for a program to heed SIGTERM, 
 _SHOWN = 200  # characters of what it printed
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TARGET, _HOSTNAME = "{target}", "{hostname}"
-_INTERPRETERS = re.compile(r"(ba|da|k|z|a|fi)?sh|busybox|python[0-9.]*|perl|ruby|node|php|lua")
+_STARTERS = frozenset(
+    ("busybox", "chroot", "doas", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "sudo", "timeout", "xargs")
+)
+_HAND_ON = frozenset(("flock", "runuser", "su"))
+_WITH_VALUE = frozenset(("-o", "-O", "-W", "-X"))  # options of sh and Python whose value is no script
+_INTERPRETERS = re.compile(r"(ba|da|k|z|a|fi)?sh|python[0-9.]*|perl|ruby|node|php|lua")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f]*")
 _NAGIOS_STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
@@ -95,16 +99,29 @@ def _bad_command(config: Config) -> Iterator[tuple[str, str]]:
     for index, argument in enumerate(config.command):
         if "\0" in argument:
             yield f"command[{index}]", "a text without the character NUL is expected"
-    if _INTERPRETERS.fullmatch(Path(name).name):
-        yield from _bad_script(config.command)
-
-
-def _bad_script(command: list[str]) -> Iterator[tuple[str, str]]:
-    """A target within a script would be read as a part of it: `localhost; reboot`."""
-    for index, (option, script) in enumerate(pairwise(command)):
-        if re.fullmatch(r"-[A-Za-z]*[cer]|--(eval|run)", option) and (_TARGET in script or _HOSTNAME in script):
+    for index in sorted(set(_scripts(config.command))):
+        if _TARGET in config.command[index] or _HOSTNAME in config.command[index]:
             hint = """give it as an argument: [sh, -c, 'ping "$1"', sh, "{target}"]"""
-            yield f"command[{index + 1}]", f"the target would be a part of the script, and could say anything; {hint}"
+            yield f"command[{index}]", f"the target would be a part of the script, and could say anything; {hint}"
+
+
+def _scripts(command: Sequence[str]) -> Iterator[int]:
+    """Where a script may stand, or its file: a target within one would be read as a part of it, `localhost; reboot`.
+
+    These are all words behind an interpreter, up to the first that is no option, also where another program starts
+    it; and what `su` and its like hand to a shell.
+    """
+    name = Path(command[0]).name
+    if name in _HAND_ON:
+        yield from (index + 1 for index, word in enumerate(command[:-1]) if word in ("-c", "--command"))
+    interpreters = (index for index, word in enumerate(command) if _INTERPRETERS.fullmatch(Path(word).name))
+    first = next(interpreters, len(command))
+    if first and name not in _STARTERS | _HAND_ON:
+        return
+    for index in range(first + 1, len(command)):
+        yield index
+        if not command[index].startswith("-") and command[index - 1] not in _WITH_VALUE:
+            return
 
 
 def _bad_env(config: Config) -> Iterator[tuple[str, str]]:

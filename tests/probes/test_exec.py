@@ -244,6 +244,30 @@ async def test_without_a_stdin_there_is_nothing_to_read(network):
     assert "ok" == outcome(await probe_exec(network, *SH, 'test -z "$(cat)"', timeout_s=2))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c {target}", "bash -lc {target}", "sh -c -- {target}", "bash -o errexit -c {target}", "sh {target}",
+        "python3 -c'{target}'", "perl -ne {target}", "perl -E {target}", "php -r {target}", "env A=b sh -c {target}",
+        "timeout 5 sh -c {target}", "su nobody -c {target}", "busybox sh -c {target}", "sh -c {hostname}",
+    ],
+)  # fmt: skip
+def test_a_target_is_no_part_of_a_script(command):
+    assert any("part of the script" in message for _, message in check(Config(command=command.split())))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c x sh {target}", "sh /opt/check.sh -c {target}", "python3 -W ignore check.py --host={target}",
+        "python3 -m check {target}", "ping -c1 -- {target}", "timeout 5 curl -e {target}", "check --shell sh {target}",
+        "env sh -c x sh {target}",
+    ],
+)  # fmt: skip
+def test_a_target_is_an_argument(command):
+    assert not any("part of the script" in message for _, message in check(Config(command=command.split())))
+
+
 async def test_it_inherits_no_descriptor(network):
     with tempfile.TemporaryFile() as file:
         os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - the standard library's
