@@ -40,6 +40,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     follow: bool
     most_redirects: int | None = None  # then one more is the answer; None = `MOST_REDIRECTS`, then it is a failure
     more_headers: tuple[tuple[str, str], ...] = ()  # beside those; a name may come twice
+    body_stays: bool = False  # it is for the target alone: a redirect that would take it elsewhere is a failure
     policy: Policy = "first"
     versions: Literal["", "1.1", "3"] = ""  # "3" only over TLS
     proxies: Proxies | None = None
@@ -155,13 +156,17 @@ def _next_leg(leg: Leg, errand: Errand, response: Response) -> Leg:
     same_port = url.port == leg.url.port
     same_origin = same_host and same_port and url.scheme == leg.url.scheme
     same_method = response.status in _SAME_METHOD or leg.method in ("GET", "HEAD")
+    with_body = leg.with_body and response.status in _SAME_METHOD
+    encrypted = same_host and (leg.url.scheme, url.scheme) == ("http", "https")  # which is no other server
+    if errand.body_stays and with_body and errand.body and not (same_origin or encrypted):
+        raise ValueError(f"{bracketed(url.host)}:{url.port} is another server, and the body is not for it")
     return _leg(
         errand,
         url,
         host=leg.hop.host if same_host else url.host,
         host_header=leg.host_header if same_host and same_port else "",
         method=leg.method if same_method else "GET",
-        with_body=leg.with_body and response.status in _SAME_METHOD,
+        with_body=with_body,
         trusted=leg.trusted and same_origin,
     )
 

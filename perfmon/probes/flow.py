@@ -198,6 +198,7 @@ def _errand(plan: _Plan, step: _Planned, filled: Filled, proof: str) -> Errand:
         prefer=config.preferred_ip_protocol,
         fallback=config.ip_protocol_fallback,
         follow=step.follow,
+        body_stays=True,
     )
 
 

@@ -168,6 +168,19 @@ async def test_cookies_go_on_and_end_with_the_run(network):
     assert [*once, once[-1]] * 2 == cookies
 
 
+@pytest.mark.parametrize(("status", "expected"), [(307, "unreachable"), (308, "unreachable"), (302, "ok")])
+async def test_a_redirect_takes_what_is_sent_to_no_other_server(network, status, expected):
+    elsewhere: list[Request] = []
+    async with serve(http(answer(), seen=elsewhere)) as other:
+        moved = answer(b"", status=status, headers={"Location": f"http://127.0.0.1:{other}/there"})
+        async with serve(http(moved)) as port:
+            flow = config([step("login", "/", json={"password": "hunter22"})])
+            run = await probe_flow(network, f"http://127.0.0.1:{port}", flow)
+
+    assert expected == outcome(run)
+    assert [] == [request for request in elsewhere if b"hunter22" in request.body]
+
+
 async def test_a_cookie_of_a_redirect_goes_on_too(network):
     def app(request):
         if request.path == "/login":
