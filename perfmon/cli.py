@@ -21,7 +21,8 @@ Exit codes:
     0  fine
     1  a defect of perfmon's own; also what --check or healthcheck found wrong,
        or a process that cannot be profiled
-   99  a probe failed
+   97  too little was seen to say (watch)
+   99  a probe failed, or what is watched leaks
   104  bad configuration or usage
   105  interrupted
 """

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "perfmon"
 LAYERS = (
     ("cli", "__main__", "commands"),
     ("monitor", "provision"),
-    ("config", "measure", "logs", "waterfall", "explanation"),
+    ("config", "measure", "logs", "waterfall", "explanation", "watched"),
     ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries"),
     ("answer",),
     (

@@ -13,11 +13,12 @@ series of 1,440 points; numpy would be no faster there and cost the daemon 24 Mi
 from perfmon.leak.judge import VERDICTS, Growth, Judgement, LeakVerdict, growth, judge
 from perfmon.leak.line import Line, lines_of
 from perfmon.leak.requests import CAUSES, PerRequest, per_request
-from perfmon.leak.trend import LEAST_FOR_GROWTH
+from perfmon.leak.trend import LEAST_FOR_GROWTH, LEAST_POINTS
 
 __all__ = [
     "CAUSES",
     "LEAST_FOR_GROWTH",
+    "LEAST_POINTS",
     "VERDICTS",
     "Growth",
     "Judgement",
