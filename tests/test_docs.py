@@ -65,6 +65,7 @@ def test_exit_codes_are_the_same_everywhere(capsys):
     run(["--help"])
     helped = set(re.findall(r"^ +(\d+)  ", capsys.readouterr().out.partition("Exit codes:")[2], flags=re.MULTILINE))
     sentence = (ROOT / "README.md").read_text().partition("\nExit codes:")[2].partition("`serve`")[0]
-    used = (errors.EXIT_FINE, errors.EXIT_DEFECT, errors.EXIT_THRESHOLD, errors.EXIT_CONFIG, errors.EXIT_INTERRUPTED)
+    not_yet = (errors.EXIT_REGRESSION,)  # for a command to come
+    used = {code for name, code in vars(errors).items() if name.startswith("EXIT_")} - set(not_yet)
 
     assert {str(code) for code in used} == helped == set(re.findall(r"\d+", sentence))
