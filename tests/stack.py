@@ -9,12 +9,14 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
 import yaml
+from cgroup_files import V2, put
 from daemon import Perfmon, eventually, free_port, perfmon
 from listener import Listener
 from servers import Authority
@@ -116,12 +118,15 @@ def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]
         pager = parts.enter_context(Listener())
         nobody = parts.enter_context(socket.socket())
         nobody.bind(("127.0.0.1", 0))  # and does not listen: it keeps the port from whoever would
+        parts.enter_context(_busy_cgroup(folder / "cgroup"))
         nginx = Nginx(binaries[0], folder, authority)
         parts.callback(nginx.stop)
         parts.enter_context(_shop(folder, shop))
         alertmanager = parts.enter_context(_alertmanager(binaries[1], folder, at_alertmanager, pager.url))
         file = folder / "perfmon.yml"
-        file.write_text(_watched(nginx, authority, shop, nobody.getsockname()[1], alertmanager.url))
+        file.write_text(
+            _watched(folder, nginx, authority, shop=shop, nobody=nobody.getsockname()[1], alertmanager=alertmanager.url)
+        )
         daemon = parts.enter_context(perfmon(folder, f"--config.file={file}"))
         addresses = {
             "perfmon:10737": daemon.url.removeprefix("http://"),
@@ -156,8 +161,11 @@ def _is_ready(process: subprocess.Popen, url: str, log: Path) -> bool:
     return requests.get(url, timeout=1).ok
 
 
-def _watched(nginx: Nginx, authority: Authority, shop: str, nobody: int, alertmanager: str) -> str:
-    """A perfmon.yml: nginx, what is slow, what always fails, the machine, processes; a rule of perfmon's own."""
+def _watched(folder: Path, nginx: Nginx, authority: Authority, *, shop: str, nobody: int, alertmanager: str) -> str:
+    """A perfmon.yml: nginx, what is slow, what always fails, the machine, processes, control groups; two rules.
+
+    One of the probes makes the shop leak 160 KiB a second.
+    """
     return f"""
 modules:
   nginx_tls: {{prober: http, http: {{tls_config: {{ca_file: {authority.file}}}}}}}
@@ -165,16 +173,46 @@ probes:
   - {{name: nginx, interval: 1s, targets: ["{nginx.url}"]}}
   - {{name: nginx-tls, module: nginx_tls, interval: 1s, targets: ["{nginx.tls_url}"]}}
   - {{name: shop, interval: 1s, targets: ["http://{shop}/slow?ms=50&jitter=20"]}}
+  - {{name: leak, interval: 200ms, targets: ["http://{shop}/leak?kb=32"]}}
   - {{name: nobody, module: tcp_connect, interval: 1s, targets: ["127.0.0.1:{nobody}"]}}
 samplers:
   - {{name: host, interval: 1s, host: {{}}}}
   - {{name: processes, interval: 1s, process: {{groups: [{{name: nginx, pidfile: {nginx.pidfile}}}, {{name: perfmon, self: true}}]}}}}
+  - {{name: leaking, interval: 200ms, process: {{groups: [{{name: shop, port: {shop.rpartition(":")[2]}}}]}}}}
+  - {{name: units, interval: 1s, cgroup: {{root: {folder}/cgroup, groups: [{{name: api, path: /system.slice/*}}]}}}}
 rules:
+  - {{name: ShopLeak, metric: perfmon_process_private_memory_bytes, select: {{group: shop}}, leak: {{window: 40s, limit: 1GiB}}}}
+  - {{name: CgroupLeak, metric: perfmon_cgroup_memory_anonymous_bytes, leak: {{window: 40s}}}}
   - {{name: NginxDown, select: {{probe: nginx}}, threshold: "rate < 50% over 5s", for: 3s, severity: critical}}
 receivers:
   - {{name: alertmanager, alertmanager: {{urls: ["{alertmanager}"]}}}}
 state: {{path: state.sqlite3}}
 """
+
+
+@contextlib.contextmanager
+def _busy_cgroup(root: Path) -> Iterator[None]:
+    """A tree of control groups as files, for not every kernel has one; its CPU time goes on, and it is throttled."""
+    folder, over = root / "system.slice/api.service", threading.Event()
+    put(root, {"cgroup.controllers": "cpuset cpu io memory pids\n"})
+    put(folder, V2 | {"pids.max": "100\n"})
+
+    def work() -> None:
+        seconds = 0
+        while not over.wait(0.5):
+            seconds += 1
+            stat = f"usage_usec {seconds}00000\nuser_usec {seconds}00000\nsystem_usec 0\n"
+            part = folder / "cpu.stat.new"
+            part.write_text(f"{stat}nr_periods {10 * seconds}\nnr_throttled {seconds}\nthrottled_usec {seconds}0000\n")
+            part.rename(folder / "cpu.stat")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        worker.join()
 
 
 def _shop(folder: Path, address: str) -> contextlib.AbstractContextManager[subprocess.Popen]:
