@@ -248,6 +248,13 @@ def test_the_worse_alert_silences_the_milder_ones_of_the_same_thing(binary, tmp_
         alert("ProbeSlow", "warning", **target),
         alert("HostFilesystemFull", "critical", sampler="host", mountpoint="/"),
         alert("HostFilesystemFull", "warning", sampler="host", mountpoint="/srv"),
+        alert("LeakNearLimit", "critical", sampler="services", group="shop", metric="memory", rule="MemoryLeak"),
+        alert(
+            "LeakFound", "warning", sampler="services", group="shop", metric="memory", rule="MemoryLeak", verdict="leak"
+        ),
+        alert("LeakFound", "warning", sampler="services", group="shop", metric="fds", rule="FdLeak", verdict="leak"),
+        alert("OutOfTasks", "critical", sampler="units", group="api", cgroup="/a"),
+        alert("OutOfTasks", "warning", sampler="units", group="api", cgroup="/b"),
         alert("PerfmonDown", "critical", instance="b:10737"),
         alert("ProbeDown", "critical", instance="b:10737", **target),
         alert("Watchdog", "none", instance="b:10737"),
@@ -256,6 +263,7 @@ def test_the_worse_alert_silences_the_milder_ones_of_the_same_thing(binary, tmp_
         ("CertificateExpiring", "warning", "a:10737", "http://shop/"),
         ("ProbeSlow", "warning", "a:10737", "http://other/"),
         ("ProbeDown", "critical", "b:10737", "http://shop/"),
+        ("LeakFound", "warning", "a:10737", ""),
     }
 
     with alertmanager(binary, tmp_path, free_port) as api:
@@ -270,6 +278,10 @@ def test_the_worse_alert_silences_the_milder_ones_of_the_same_thing(binary, tmp_
             }
 
         eventually(lambda: silenced == inhibited(), within_s=20)
+        [leak] = [
+            one for one in requests.get(f"{api}/alerts", timeout=5).json() if one["labels"].get("rule") == "FdLeak"
+        ]
+        assert [] == leak["status"]["inhibitedBy"]
 
 
 # ---------------------------------------------------------------- perfmon healthcheck
