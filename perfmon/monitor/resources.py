@@ -33,46 +33,45 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     cgroup: str = ""
 
-    def holds(self, series: SampleSeries) -> bool:
-        """Whether a series is one of it, or of its name alone."""
-        labels = series.what.labels
-        return labels.get("group") == self.group and labels.get("cgroup", self.cgroup) == self.cgroup
-
 
 def group(wanted: Wanted, series: Series, rules: Rules, clock: Clock) -> Json:
     """The group with its hour, its verdicts and its alerts; `group` is None when no series is one of it."""
     past = series.samplers.get(f"sampler/{wanted.sampler}")
-    paths = [] if past is None else _cgroups(wanted.group, past)
-    if not wanted.cgroup and len(paths) == 1:
-        wanted = replace(wanted, cgroup=paths[0])
-    members = [] if past is None else [one for one in past.series.values() if wanted.holds(one)]
-    if wanted.cgroup and wanted.cgroup not in paths:
+    of_name = (
+        [] if past is None else [one for one in past.series.values() if one.what.labels.get("group") == wanted.group]
+    )
+    cgroups = _cgroups(of_name)
+    if not wanted.cgroup and len(cgroups) == 1:
+        wanted = replace(wanted, cgroup=cgroups[0])
+    members = [one for one in of_name if one.what.labels.get("cgroup", wanted.cgroup) == wanted.cgroup]
+    if wanted.cgroup and wanted.cgroup not in cgroups:
         members = []
     keys = {one.key for one in members}
     return {
         "now": clock.wall(),
         "version": perfmon.__version__,
         "group": _group(wanted, past, members, _Leaks(series, rules, clock)) if past and members else None,
-        "cgroups": [] if wanted.cgroup else paths,
+        "cgroups": [] if wanted.cgroup else cgroups,
         "alerts": [shown_alert(alert, clock) for alert in rules.alerts() if alert.series in keys],
     }
 
 
-def _cgroups(name: str, past: SamplerSeries) -> list[str]:
-    """The control groups that one name holds now."""
-    labels = [one.what.labels for one in past.current()]
-    return sorted({found["cgroup"] for found in labels if found.get("group") == name and "cgroup" in found})
+def _cgroups(of_name: Iterable[SampleSeries]) -> list[str]:
+    """The control groups that one name holds, or held within the hour."""
+    return sorted({one.what.labels["cgroup"] for one in of_name if "cgroup" in one.what.labels})
 
 
 def _group(wanted: Wanted, past: SamplerSeries, members: Sequence[SampleSeries], leaks: "_Leaks") -> Json:
-    current = {one.key for one in past.current()}
+    current = [one for one in members if past.last is not None and one.last_at == past.last.at]
     up = [one.value for one in members if one.what.name.endswith("_up")]
     found = not (past.last and past.last.error) if not up else up[0] == 1.0
+    if wanted.cgroup and not any("cgroup" in one.what.labels for one in current):
+        found = False  # its name may hold others that are there
     return leaks.show.reading(past) | {
         "group": wanted.group,
         "cgroup": wanted.cgroup,
         "state": "unknown" if past.last is None else "up" if found else "down",
-        "series": [leaks.show.sample(one) for one in members if one.key in current],
+        "series": [leaks.show.sample(one) for one in current],
         "restarts": _restarts(past.sampler.kind, members),
         "leaks": [found for one in members for found in leaks.of(one)],
     }

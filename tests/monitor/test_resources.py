@@ -160,3 +160,13 @@ def test_a_name_with_several_tells_them_and_each_is_shown_alone():
         of_one["cgroups"],
         [one["value"] for one in of_one["group"]["series"]],
     )
+
+
+def test_a_control_group_that_went_is_down_while_its_name_holds_another():
+    world = cgroups("/a", "/b")
+    world.read([("perfmon_cgroup_up", {}, 1.0), ("perfmon_cgroup_memory_usage_bytes", {"cgroup": "/b"}, 100.0)])
+
+    states = [
+        world.shown(Wanted(sampler="units", group="shop", cgroup=path))["group"]["state"] for path in ("/a", "/b")
+    ]
+    assert ["down", "up"] == states
