@@ -139,7 +139,8 @@ function fitted(fits, instant, words) {
 function whole(shown) {
   const told = shown.lines.map((line) => {
     const values = line.points.filter(([t, value]) => value !== null && t >= shown.from).map(([, value]) => value);
-    return values.length ? `${line.name ? `${line.name} ` : ""}${shown.words(Math.min(...values))} to ${shown.words(Math.max(...values))}` : "";
+    const [low, high] = [Math.min(...values), Math.max(...values)].map(shown.words);
+    return values.length ? `${line.name ? `${line.name} ` : ""}${low === high ? low : `${low} to ${high}`}` : "";
   });
   return [told.filter(Boolean).join(", ") || "Nothing known yet", ...(shown.marks ?? []).filter((mark) => mark.t >= shown.from).map((mark) => `${mark.words} ${at(mark.t, shown.to)}`)].join("; ");
 }
