@@ -62,6 +62,10 @@ def _port(file):
     return int(file.read_text().split()[0])
 
 
+class NavigatedError(Exception):
+    """The page went away while it was asked something: a link was followed."""
+
+
 class Tab:
     """One tab of a given look. `errors` has what the console and the page threw, `urls` all that was requested."""
 
@@ -91,6 +95,8 @@ class Tab:
         while True:
             message = json.loads(self._socket.recv())
             if message.get("id") == number:
+                if "navigated or closed" in message.get("error", {}).get("message", ""):
+                    raise NavigatedError
                 assert "error" not in message, message["error"]
                 return message["result"]
             self._note(message)
@@ -118,9 +124,15 @@ class Tab:
     def until(self, expression, within_s=8.0, *, meanwhile="0"):
         """Wait for an expression to become true; `meanwhile` is evaluated again and again."""
         deadline = time.monotonic() + within_s
-        while not self.ask(f"({meanwhile}, {expression})"):
+        while not self._holds(f"({meanwhile}, {expression})"):
             assert time.monotonic() < deadline, f"never became true: {expression}; page says: {self.text()[:600]}"
             time.sleep(0.03)
+
+    def _holds(self, expression):
+        try:
+            return self.ask(expression)
+        except NavigatedError:
+            return False
 
     def text(self, selector="body"):
         """The text there, also of rows that are out of sight and not yet laid out (`innerText` leaves those out)."""
