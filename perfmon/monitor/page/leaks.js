@@ -44,7 +44,6 @@ function makeLeak() {
     setText(meaning, leak.verdict ? means : "");
     setHidden(meaning, !leak.verdict);
     setText(why, leak.why);
-    setHidden(why, leak.verdict !== "" && leak.slope !== null); // the facts say it all
     chart.draw({
       from: now - leak.window_s,
       to: now,
