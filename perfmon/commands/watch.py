@@ -164,7 +164,7 @@ class Watch:
 
         self.clock = clock
         self.plan = plan
-        self.is_pid = subject.isascii() and subject.isdigit()
+        self.is_pid = _is_pid(subject)
         self._subject = f"pid {subject}" if self.is_pid else subject
         self._leak = kinds.load("conditions", "leak")
         self._sampler, self._reader = _found(subject, plan, clock)
@@ -251,18 +251,30 @@ _UNSEEN = Verdict(level="waiting", why="it cannot be read", word="insufficient_d
 _ELSEWHERE = r"(?s)^(?!.*\bperfmon watch\b).*"
 
 
+def _is_pid(subject: str) -> bool:
+    return subject.isascii() and subject.isdigit() and len(subject) <= _LONGEST_PID
+
+
+_LONGEST_PID = 10  # digits; the kernel's own limit has seven
+
+
 def _found(subject: str, plan: Plan, clock: Clock) -> "tuple[Sampler, measure.Reader]":
     """The first of the ways to take the subject by which a process is found."""
     module = kinds.load("samplers", "process")
     ways: list[dict[str, Any]] = [{"comm": subject}, {"cmdline": _ELSEWHERE + re.escape(subject)}]
-    if subject.isascii() and subject.isdigit():
+    if _is_pid(subject):
         ways = [{"pid": int(subject)}]
+    if not subject.strip():
+        raise UsageError('expected a pid or a name, got ""')
     for way in ways:
         config = module.Config(groups=(module.Group(name="watched", **way),), discover_s=max(1.0, plan.interval_s))
         if any(module.check(config)):
             continue  # a program's name is never that long
         reader = module.open(config, clock)
-        found = {sample.name: sample.value for sample in reader.sample()}
+        try:
+            found = {sample.name: sample.value for sample in reader.sample()}
+        except LookupError as error:
+            raise UsageError(str(error)) from None  # no process table here
         if found[f"{_P}up"]:
             return Sampler(name="watch", kind="process", interval_s=plan.interval_s, config=config), reader
     if "pid" in ways[0]:
