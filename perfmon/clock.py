@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings, both in seconds."""
+    """Readings in seconds."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that never steps; only differences mean anything."""
@@ -19,6 +19,10 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Unix time, as the machine believes it now."""
+        ...
+
+    def cpu(self) -> float:
+        """CPU time that the calling thread has used; only differences mean anything."""
         ...
 
 
@@ -33,9 +37,13 @@ class SystemClock:
         """Unix time in seconds."""
         return time.time()
 
+    def cpu(self) -> float:
+        """`CLOCK_THREAD_CPUTIME_ID`."""
+        return time.thread_time()
+
 
 class ManualClock:
-    """A clock that moves when told, for tests and for replaying history."""
+    """A clock that moves when told, for tests and for replaying history; whoever reads it is at work all the time."""
 
     def __init__(self, monotonic: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
         self._monotonic = monotonic
@@ -48,6 +56,10 @@ class ManualClock:
     def wall(self) -> float:
         """Unix time, moved by `advance` and `step_wall`."""
         return self._wall
+
+    def cpu(self) -> float:
+        """Moved by `advance`."""
+        return self._monotonic
 
     def advance(self, seconds: float) -> None:
         """Let time pass on both clocks."""

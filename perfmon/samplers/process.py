@@ -233,7 +233,7 @@ class Reader:
         view = Look(self._procfs, self._clock, before=self._table)
         for crowd in self._crowds:
             crowd.advance(view)
-        began = self._clock.monotonic()
+        began, used_s = self._clock.monotonic(), self._clock.cpu()
         looks = self._look_is_due(began)
         if looks:
             view.look()
@@ -243,7 +243,7 @@ class Reader:
             if looks:
                 crowd.find_limit(view, self._cgroups)
         if looks:
-            self._remember(view, began)
+            self._remember(view, began, cost_s=self._clock.cpu() - used_s)
         self.missing = _sentence(self._crowds, len(view.unreadable))
         if self._config.pss:
             self._ask_for_pss()
@@ -259,12 +259,15 @@ class Reader:
         """Regularly, and sooner when somebody is sought, within what looking may cost."""
         return now >= self._next_look or (now >= self._next_search and any(crowd.seeks for crowd in self._crowds))
 
-    def _remember(self, view: Look, began: float) -> None:
-        """Keep what the look saw, and set when to look next: it takes at most a hundredth of one core."""
+    def _remember(self, view: Look, began: float, *, cost_s: float) -> None:
+        """Keep what the look saw, and set when to look next: it takes at most a hundredth of one core.
+
+        Not of the time: on a busy machine most of it goes by while perfmon waits for its turn, and it would look ever
+        more seldom when there is the most to see.
+        """
         self._table = view.table
         self._children = Counter(stat.parent for stat in view.table.values())
-        now = self._clock.monotonic()
-        self._next_search = now + 100 * (now - began)
+        self._next_search = self._clock.monotonic() + 100 * cost_s
         self._next_look = max(began + self._config.discover_s, self._next_search)
 
 

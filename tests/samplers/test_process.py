@@ -797,6 +797,17 @@ class SlowClock(ManualClock):
         self.advance(0.01)
         return super().monotonic()
 
+    def cpu(self):
+        self.advance(0.01)
+        return super().cpu()
+
+
+class IdleClock(ManualClock):
+    """Whatever goes by, others were at work."""
+
+    def cpu(self):
+        return 0.0
+
 
 def test_looking_takes_no_more_than_a_hundredth_of_the_time(proc):
     """A group that is not there makes each reading look, but a look of 10 ms is followed by a second without."""
@@ -808,6 +819,22 @@ def test_looking_takes_no_more_than_a_hundredth_of_the_time(proc):
     clock.advance(0.8)
     assert 0.0 == values(reader.sample())["up"]
     clock.advance(0.3)
+    assert 1.0 == values(reader.sample())["up"]
+
+
+def test_a_look_that_waits_for_its_turn_on_a_busy_machine_does_not_make_the_next_one_late(proc):
+    clock = IdleClock()
+
+    class Starved(Procfs):
+        def pids(self):
+            clock.advance(0.5)
+            return super().pids()
+
+    reader = process.Reader(Config(groups=(SHOP,)), Starved(str(proc)), clock)
+    reader.sample()
+    put(proc, 7)
+
+    clock.advance(1.0)
     assert 1.0 == values(reader.sample())["up"]
 
 
