@@ -192,8 +192,8 @@ class Reader:
         return samples
 
     def _look(self) -> None:
-        """Find the groups; it takes at most a hundredth of one core."""
-        began = self._clock.monotonic()
+        """Find the groups; it takes at most a hundredth of one core, however long that is on a busy machine."""
+        began, used_s = self._clock.monotonic(), self._clock.cpu()
         paths: list[str] | None = None
         for crowd in self._crowds:
             if crowd.group.itself:
@@ -201,8 +201,8 @@ class Reader:
                 continue
             paths = list(self._fs.walk()) if paths is None else paths
             crowd.take([self._fs.at(path) for path in _found(crowd.group, paths, self._config.rootfs)])
-        now = self._clock.monotonic()
-        self._next_look = max(began + self._config.discover_s, now + 100 * (now - began))
+        cost_s = self._clock.cpu() - used_s
+        self._next_look = max(began + self._config.discover_s, self._clock.monotonic() + 100 * cost_s)
 
     def _own(self) -> Cgroup:
         try:

@@ -321,6 +321,31 @@ def test_new_groups_are_looked_for_now_and_then(v2):
     assert [0, 0, 1] == seen
 
 
+class WorkingClock(ManualClock):
+    """Each look takes 200 ms of CPU time."""
+
+    def cpu(self):
+        self.advance(0.2)
+        return super().cpu()
+
+
+class WaitingClock(WorkingClock):
+    """Each look takes as long, while others are at work."""
+
+    def cpu(self):
+        return 0.0 * super().cpu()
+
+
+@pytest.mark.parametrize(("clock", "seen"), [(WorkingClock(), 0), (WaitingClock(), 1)])
+def test_looking_takes_no_more_than_a_hundredth_of_one_core(v2, clock, seen):
+    reader = cgroup.open(Config(groups=(Group("g", path="/pods/*"),), root=str(v2), discover_s=10.0), clock)
+    reader.sample()
+    put(v2 / "pods/1", V2)
+    clock.advance(15.0)
+
+    assert seen == values(reader.sample())["cgroups"]
+
+
 # ---------------------------------------------------------------- what cannot be read
 
 
