@@ -40,7 +40,19 @@ LAYERS = (
     ),
     ("secret",),
     ("kinds",),
-    ("model", "errors", "units", "clock", "stats", "histogram", "threshold", "metrics", "steps", "template"),
+    (
+        "model",
+        "errors",
+        "units",
+        "clock",
+        "stats",
+        "histogram",
+        "threshold",
+        "short_form",
+        "metrics",
+        "steps",
+        "template",
+    ),
     ("instrument",),
 )
 KINDS = ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries")

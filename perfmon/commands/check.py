@@ -6,6 +6,7 @@ import click
 
 from perfmon import config
 from perfmon.config import Config
+from perfmon.config.written import rules_as_written
 from perfmon.errors import UsageError
 
 __all__ = ["command"]
@@ -14,8 +15,9 @@ __all__ = ["command"]
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--blackbox", metavar="FILE", help="A blackbox.yml to check, alone or beside the files.")
+@click.option("--show-rules", is_flag=True, help="Print all rules in full, `thresholds` of probes and samplers too.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a file, for editors, and check nothing.")
-def command(files: tuple[str, ...], blackbox: str | None, *, schema: bool) -> None:
+def command(files: tuple[str, ...], blackbox: str | None, *, show_rules: bool, schema: bool) -> None:
     """Check configuration files, and say all that is wrong with them.
 
     Several files make one configuration, as they do for `perfmon serve`. Every mistake is named with its file, line
@@ -26,6 +28,7 @@ def command(files: tuple[str, ...], blackbox: str | None, *, schema: bool) -> No
       perfmon check perfmon.yml
       perfmon check perfmon.yml targets.yml
       perfmon check --blackbox blackbox.yml
+      perfmon check --show-rules perfmon.yml
       perfmon check --schema > perfmon.schema.json
     """
     if schema:
@@ -34,7 +37,10 @@ def command(files: tuple[str, ...], blackbox: str | None, *, schema: bool) -> No
         read = config.load(files, blackbox=blackbox)
         for warning in read.blackbox.warnings if read.blackbox else ():
             click.echo(f"warning: {warning}", err=True)
-        click.echo(f"{', '.join([*files, *filter(None, [blackbox])])}: fine: {_summary(read)}")
+        if show_rules:
+            click.echo(rules_as_written(read.rules), nl=False)
+        else:
+            click.echo(f"{', '.join([*files, *filter(None, [blackbox])])}: fine: {_summary(read)}")
     else:
         raise UsageError("expected a FILE to check, or --schema")
 

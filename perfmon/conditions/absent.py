@@ -33,6 +33,11 @@ def parse(raw: Any) -> Config:
     return Config(units.parse_duration(raw["after"]))
 
 
+def written(config: Config) -> str:
+    """What `parse` makes this of."""
+    return format_duration(config.after)
+
+
 def span_s(config: Config) -> float:  # noqa: ARG001 -- every condition is asked alike
     """No history: the age of the newest point, however old, is all it takes."""
     return 0.0

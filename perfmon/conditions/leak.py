@@ -124,6 +124,20 @@ def parse(raw: Any) -> Config:
     )
 
 
+def written(config: Config) -> dict[str, str | int]:
+    """What `parse` makes this of."""
+    told: dict[str, str | int] = {} if config.simple else {"window": format_duration(config.window_s)}
+    if config.growth is not None:
+        told["growth"] = _written_growth(config.growth)
+    if config.limit is not None:
+        told["limit"] = str(config.limit)
+    if not config.simple:
+        told["horizon"] = format_duration(config.horizon_s)
+    if config.season_s is not None:
+        told["season"] = format_duration(config.season_s)
+    return told | {"agree": config.agree}
+
+
 def problem(config: Config, series_type: Literal["gauge", "counter", "flag"], unit: Unit = "") -> str | None:
     """Why the settings make no sense for such a series, in words; None when they do."""
     if series_type != "gauge":
@@ -194,6 +208,14 @@ def _growth(raw: object) -> Quantity:
     if not quantity.per_s or not quantity.value > 0:
         raise ValueError(f"expected a rate above 0 such as 10MiB/min or 2/h, got {quoted(raw)}")
     return quantity
+
+
+def _written_growth(growth: Quantity) -> str:
+    """In the shortest of the writings that mean exactly this: `10 MiB/min`, not `174762.66666666666 B/s`."""
+    paces = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": _DAY_S}
+    texts = [f"{format_quantity(growth.value * seconds, growth.unit)}/{name}" for name, seconds in paces.items()]
+    exact = [text for text in texts if units.parse_quantity(text).value == growth.value]
+    return min(exact, key=lambda text: len(text.partition("/")[0]))
 
 
 def _limit(raw: object) -> Quantity | None:

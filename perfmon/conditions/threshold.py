@@ -50,6 +50,13 @@ def parse(raw: Any) -> Config:
     return Config(thresholds)
 
 
+def written(config: Config) -> str | dict[str, str]:
+    """What `parse` makes this of."""
+    if len(config.thresholds) == 1:
+        return str(config.thresholds[0])
+    return {one.limits[0].level: str(_unlevelled(one)) for one in config.thresholds}
+
+
 def problem(config: Config, series_type: Literal["gauge", "counter", "flag"], unit: Unit = "") -> str | None:
     """Why the sentences make no sense for such a series, in words; None when they do."""
     found = (_problem(one, series_type, unit) for one in config.thresholds)
@@ -89,6 +96,10 @@ def _levelled(raw: str, level: Severity) -> Threshold:
     if one.limits[0].level:
         raise ValueError(f"{level}: expected a threshold without a level of its own, got {quoted(raw)}")
     return msgspec.structs.replace(one, limits=(msgspec.structs.replace(one.limits[0], level=level),))
+
+
+def _unlevelled(one: Threshold) -> Threshold:
+    return msgspec.structs.replace(one, limits=(msgspec.structs.replace(one.limits[0], level=""),))
 
 
 _BADNESS: dict[Level, int] = {"ok": 0, "waiting": 1, "warning": 2, "no_data": 3, "critical": 4}

@@ -258,12 +258,13 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
     written = members(roots, "modules", reading)
     modules = _with_foreign(modules_of([*_built_in(reading), *written], reading), written, foreign)
     watched: list[Selectable] = []
-    checks, discoveries = probes_of(items(roots, "probes", reading), modules, watched)
+    short: list[Rule] = []
+    checks, discoveries = probes_of(items(roots, "probes", reading), modules, watched, short)
     parts: dict[str, Any] = {
         "checks": checks,
         "discoveries": discoveries,
-        "samplers": samplers_of(items(roots, "samplers", reading), watched),
-        "rules": rules_of(items(roots, "rules", reading), watched),
+        "samplers": samplers_of(items(roots, "samplers", reading), watched, short),
+        "rules": rules_of(items(roots, "rules", reading), watched, short),
         "receivers": receivers_of(items(roots, "receivers", reading)),
     }
     web = _web(single(roots, "web", reading))

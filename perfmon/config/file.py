@@ -48,6 +48,7 @@ LabelName = Annotated[
 Tag = Annotated[str, _public("a tag of 1 to 60 characters without blanks or commas", r"^[^\s,\x00-\x1f\x7f]{1,60}$")]
 PublicText = Annotated[str, msgspec.Meta(extra_json_schema={"x-public": True})]
 Labels = dict[LabelName, PublicText]
+Thresholds = dict[PublicText, PublicText]
 _PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 Listen = Annotated[
     str,
@@ -144,6 +145,7 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
         tuple[Tag, ...], _says("Words to find them by: on the page, in the API, in rules as `tag`; not exported.")
     ] = ()
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
+    thresholds: Annotated[Thresholds, _says("Rules in short, see [thresholds](#thresholds).")] = {}
 
 
 class DiscoverySection(Section, frozen=True, kw_only=True):
@@ -169,6 +171,7 @@ class SamplerSection(Section, frozen=True, kw_only=True):
     name: Annotated[Name, _says("Exported as label `sampler`.")]
     interval: Annotated[Interval, _says("How often it is read.")] = 10.0
     labels: Annotated[Labels, _says("Labels on every series of this sampler.")] = {}
+    thresholds: Annotated[Thresholds, _says("Rules in short, see [thresholds](#thresholds).")] = {}
 
 
 class RuleSection(Section, frozen=True, kw_only=True):

@@ -29,12 +29,14 @@ from perfmon.config.file import (
     TargetSection,
 )
 from perfmon.config.sections import Place, kind_config, kind_key, seen_from, settings
+from perfmon.config.short_forms import check_names, short_rules
 from perfmon.config.targets import ALERT_LABELS, Timed, own_labels, password_in, with_timeout
 from perfmon.config.yaml_places import Entry, Node, Scalar, is_null
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Sequence as SequenceNode
 from perfmon.model import Check, Confirm, Module, Receiver, Rule, Sampler, Target
 from perfmon.selection import Selectable
+from perfmon.short_form import OF_PROBES, Short
 from perfmon.units import format_duration, quoted
 
 __all__ = ["BUILT_IN", "modules_of", "probes_of", "receivers_of", "rules_of", "samplers_of"]
@@ -61,9 +63,12 @@ def modules_of(written: Sequence[tuple[Scalar, Place]], reading: Reading) -> dic
 
 
 def probes_of(
-    places: Sequence[Place], modules: Mapping[str, Any], watched: list[Selectable]
+    places: Sequence[Place], modules: Mapping[str, Any], watched: list[Selectable], short: list[Rule]
 ) -> tuple[list[Check], list[Discovery]]:
-    """A check for each target of each probe, and the sources of more; adds to `watched` what rules may select."""
+    """A check for each target of each probe, and the sources of more.
+
+    Adds to `watched` what rules may select, and to `short` the rules that stand there in short.
+    """
     _check_names(places, "probe")
     checks: list[Check] = []
     discoveries: list[Discovery] = []
@@ -81,11 +86,14 @@ def probes_of(
         if place.has("discover"):
             discoveries += _discoveries(place, probe, modules)
             watched.append(_selectable(probe, _FOUND_TARGET))
+        if WRONG not in (probe["name"], probe["interval"], probe["thresholds"]):
+            owner = {"probe": probe["name"]}
+            short += short_rules(place, probe["thresholds"], OF_PROBES, owner, probe["interval"])
     return checks, discoveries
 
 
-def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Sampler]:
-    """The samplers; adds to `watched` what rules may select."""
+def samplers_of(places: Sequence[Place], watched: list[Selectable], short: list[Rule]) -> list[Sampler]:
+    """The samplers; adds to `watched` what rules may select, and to `short` the rules that stand there in short."""
     _check_names(places, "sampler")
     samplers: list[Sampler] = []
     for place in places:
@@ -97,12 +105,18 @@ def samplers_of(places: Sequence[Place], watched: list[Selectable]) -> list[Samp
             name=values["name"], kind=kind, interval_s=values["interval"], config=config, labels=values["labels"]
         )
         samplers.append(sampler)
+        if WRONG not in (config, values["name"], values["interval"], values["thresholds"]):
+            read = getattr(kinds.load("samplers", kind), "thresholds", None)
+            words: Mapping[str, Short] = read(config) if read is not None else {}
+            owner = {"sampler": values["name"]}
+            short += short_rules(place, values["thresholds"], words, owner, values["interval"])
     return samplers
 
 
-def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rule]:
-    """The rules, each of which must be able to be about something."""
+def rules_of(places: Sequence[Place], watched: Sequence[Selectable], short: Sequence[Rule]) -> list[Rule]:
+    """The rules, each of which must be able to be about something, and those that stand in `short` elsewhere."""
     _check_names(places, "rule")
+    check_names(places, short)
     rules: list[Rule] = []
     for place in places:
         values = settings(place, RuleSection, beside=kinds.names("conditions"))
@@ -119,7 +133,7 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable]) -> list[Rul
         for_s = _for_s(place, values["for_"], kind, config)
         if WRONG not in (*values.values(), config):
             rules.append(_rule(values, kind, config, for_s))
-    return rules
+    return [*rules, *short]
 
 
 def receivers_of(places: Sequence[Place]) -> list[Receiver]:

@@ -28,6 +28,7 @@ Anything else that `sample` raises is a defect of ours. Each file exports
     FAMILIES    the metric families that only this kind has, a tuple of `Family`
     open        the function
     check       optional: `check(config) -> Iterable[tuple[path, message]]`, mistakes that types cannot express
+    thresholds  optional: `thresholds(config) -> Mapping[str, Short]`, the words that `thresholds:` may name
     ANY_LABELS  optional: True when its series bring labels that only a reading shows, beside those of `FAMILIES`
     LIFE        optional: the family whose value (when it began, or a number) differs in each life of what is watched,
                 with the labels of the series that begin anew with it

@@ -19,6 +19,7 @@ from perfmon.containers import container_ids, is_container
 from perfmon.metrics import family_named
 from perfmon.model import Sample
 from perfmon.procfs import Procfs
+from perfmon.short_form import Growth, Sentence, Short
 from perfmon.units import Duration
 
 __all__ = ["FAMILIES", "Config", "Group", "Reader", "check", "open"]
@@ -81,6 +82,7 @@ _OF_A_CGROUP = (
         "event",
     ),
     _family("cpu_seconds_total", "CPU time by mode: user, system.", "mode"),
+    _family("cpu_usage_seconds_total", "The same in both modes."),
     _family("cpu_limit", "CPUs that the group may use at a time; absent when there is no limit."),
     _family("cpu_periods_total", "Periods in which the group ran under a CPU limit."),
     _family("cpu_throttled_periods_total", "Periods in which it had used up its share."),
@@ -145,6 +147,23 @@ CEILINGS = {
     },
     "perfmon_cgroup_tasks": "perfmon_cgroup_tasks_limit",
 }
+
+
+_SHORT: Mapping[str, Short] = {
+    "memory": Sentence(
+        alert="MemoryHigh", metric="perfmon_cgroup_memory_working_set_bytes", begin="last <=", unit="bytes"
+    ),
+    "memory_growth": Growth(alert="MemoryGrowth", metric="perfmon_cgroup_memory_working_set_bytes", unit="bytes"),
+    "cpu": Sentence(
+        alert="CpuHigh", metric="perfmon_cgroup_cpu_usage_seconds_total", begin="rate <=", unit="ratio", over_s=60.0
+    ),
+    "tasks": Sentence(alert="TasksHigh", metric="perfmon_cgroup_tasks", begin="last <=", unit=""),
+}
+
+
+def thresholds(config: Config) -> Mapping[str, Short]:
+    """The words for `thresholds`; none where perfmon's own names are not exported, which they are about."""
+    return _SHORT if "perfmon" in config.names else {}
 
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
@@ -299,6 +318,8 @@ def _wanted(group: Group) -> str:
 
 
 def _ours(values: Mapping[Key, float], name: str, path: str) -> Iterator[Sample]:
+    if ("cpu_seconds_total", "user") in values:
+        values = {**values, ("cpu_usage_seconds_total", ""): _cpu_usage(values)}
     for (family, of), value in values.items():
         labels = {"group": name, "cgroup": path} | ({_OWN_LABEL[family]: of} if of else {})
         yield Sample(name=f"perfmon_cgroup_{family}", value=value, labels=labels)
@@ -310,5 +331,8 @@ def _cadvisors(values: Mapping[Key, float], name: str, path: str) -> Iterator[Sa
         if key in values:
             yield Sample(name=theirs, value=values[key], labels=labels)
     if ("cpu_seconds_total", "user") in values:
-        total = values["cpu_seconds_total", "user"] + values["cpu_seconds_total", "system"]
-        yield Sample(name=_CADVISOR_CPU, value=total, labels=labels)
+        yield Sample(name=_CADVISOR_CPU, value=_cpu_usage(values), labels=labels)
+
+
+def _cpu_usage(values: Mapping[Key, float]) -> float:
+    return values["cpu_seconds_total", "user"] + values["cpu_seconds_total", "system"]

@@ -23,6 +23,7 @@ from perfmon.model import Sample
 from perfmon.process_life import BORN, GAUGES, Key, Life, Moment, PssBudget, up_to
 from perfmon.process_table import Look, in_words
 from perfmon.procfs import ProcessStat, Procfs
+from perfmon.short_form import Growth, Sentence, Short
 from perfmon.units import Bytes, Duration
 
 __all__ = ["FAMILIES", "Config", "Group", "Reader", "check", "open"]
@@ -65,6 +66,7 @@ _OWN = (
         "group",
         "mode",
     ),
+    family_named("perfmon_process_cpu_usage_seconds_total", "The same in both modes.", "group"),
     family_named(
         "perfmon_process_children_cpu_seconds_total",
         "CPU time of children that ended and were waited for, less what was counted of them as members of the group:"
@@ -196,6 +198,24 @@ CEILINGS = {
     },
     "perfmon_process_open_fds": "perfmon_process_fds_limit",
 }
+
+
+_SHORT: Mapping[str, Short] = {
+    "memory": Sentence(
+        alert="MemoryHigh", metric="perfmon_process_resident_memory_bytes", begin="last <=", unit="bytes"
+    ),
+    "memory_growth": Growth(alert="MemoryGrowth", metric="perfmon_process_resident_memory_bytes", unit="bytes"),
+    "cpu": Sentence(
+        alert="CpuHigh", metric="perfmon_process_cpu_usage_seconds_total", begin="rate <=", unit="ratio", over_s=60.0
+    ),
+    "fds": Sentence(alert="FdsHigh", metric="perfmon_process_open_fds", begin="last <=", unit=""),
+    "threads": Sentence(alert="ThreadsHigh", metric="perfmon_process_threads", begin="last <=", unit=""),
+}
+
+
+def thresholds(config: Config) -> Mapping[str, Short]:
+    """The words for `thresholds`; none where perfmon's own names are not exported, which they are about."""
+    return _SHORT if "perfmon" in config.names else {}
 
 
 def check(config: Config) -> Iterator[tuple[str, str]]:
@@ -368,6 +388,7 @@ class _Crowd:
         for key, total in self._totals.items():
             if all(key in life.reading.values for life in alive):
                 yield key, total
+        yield ("cpu_usage_seconds_total", ""), sum(self._totals["cpu_seconds_total", mode] for mode in _MODES)
         if alive:
             yield from self._gauges(alive, children)
 
@@ -443,6 +464,7 @@ class _Crowd:
         yield ("oldest_start_timestamp_seconds", ""), min(life.started_at for life in alive)
 
 
+_MODES = ("user", "system")
 _OWN_LABEL = {family.name.removeprefix("perfmon_process_"): family.labels[-1] for family in _OWN}
 
 

@@ -43,6 +43,7 @@ OF_V2 = {
     ("memory_events_total", "oom_group_kill"): 6,
     ("cpu_seconds_total", "user"): 2.0,
     ("cpu_seconds_total", "system"): 1.0,
+    "cpu_usage_seconds_total": 3.0,
     "cpu_limit": 0.5,
     "cpu_periods_total": 40,
     "cpu_throttled_periods_total": 10,
