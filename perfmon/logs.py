@@ -16,8 +16,13 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _LIBRARIES_LEVEL = logging.WARNING
 
 
-def configure(*, level: Literal["debug", "info", "warning", "error"], form: Literal["console", "json"]) -> None:
-    """Send everything to stderr, as lines for a person or as JSON, one object a line."""
+def configure(
+    *, level: Literal["debug", "info", "warning", "error"], form: Literal["console", "json"], libraries: bool = True
+) -> None:
+    """Send everything to stderr, as lines for a person or as JSON, one object a line.
+
+    Without `libraries`, the standard library's logging is left as it is.
+    """
     stderr = cast("TextIO", _Unfailing())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -44,6 +49,13 @@ def configure(*, level: Literal["debug", "info", "warning", "error"], form: Lite
         logger_factory=structlog.PrintLoggerFactory(stderr),
         cache_logger_on_first_use=False,
     )
+    if libraries:
+        _take_in_libraries(stderr, shared, last)
+
+
+def _take_in_libraries(
+    stderr: TextIO, shared: list[structlog.typing.Processor], last: list[structlog.typing.Processor]
+) -> None:
     handler = logging.StreamHandler(stderr)
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_without_record, *last])
     handler.setFormatter(formatter)

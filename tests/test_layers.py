@@ -83,8 +83,10 @@ def name_of(path):
 def imports(path):
     """Names of perfmon's own modules that a file imports, at its top or inside of a function."""
     source = (ROOT.parent / path).with_suffix(".py").read_text()
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+    tree, found = ast.parse(source), set()
+    if name_of(path) == "perfmon":  # it says to type checkers alone what it loads only when somebody asks for it
+        tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if TYPE_CHECKING:")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("perfmon.")}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "perfmon":

@@ -30,7 +30,19 @@ from perfmon.model import Check, Module, Receiver, Rule, Sampler
 from perfmon.selection import Selectable
 from perfmon.units import quoted
 
-__all__ = ["Blackbox", "Config", "Limits", "Log", "Network", "State", "Web", "from_urls", "load", "schema"]
+__all__ = [
+    "Blackbox",
+    "Config",
+    "Limits",
+    "Log",
+    "Network",
+    "State",
+    "Web",
+    "from_mapping",
+    "from_urls",
+    "load",
+    "schema",
+]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -126,6 +138,21 @@ def _unclear(address: str) -> Problem:
     return Problem(_COMMAND_LINE, 0, "", f"{expected}, got {quoted(address)}")
 
 
+def from_mapping(document: Mapping[str, Any], *, env: Mapping[str, str] = os.environ) -> Config:
+    """What a file with this content says. Raises ConfigError with all mistakes, each with its path."""
+    reading = Reading(env)
+    try:
+        data = msgspec.json.encode(document)
+    except (TypeError, ValueError) as error:
+        raise ConfigError([Problem(_MAPPING, 0, "", f"cannot be written as YAML: {error}")]) from None
+    root = _parse(data, _MAPPING, reading)
+    try:
+        return _assembled([] if root is None else [root], reading)
+    except ConfigError as error:
+        # It stands in no lines.
+        raise ConfigError([msgspec.structs.replace(one, line=0) for one in error.problems]) from None
+
+
 def _without_place(problem: Problem) -> Problem:
     return Problem(_COMMAND_LINE, 0, "", problem.message) if problem.file == _COMMAND_LINE else problem
 
@@ -140,6 +167,7 @@ def schema() -> dict[str, Any]:
 # ---------------------------------------------------------------- built in
 
 _COMMAND_LINE = "command line"
+_MAPPING = "mapping"
 
 _STATELESS = b'state: {path: ""}'
 

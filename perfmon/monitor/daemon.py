@@ -7,7 +7,7 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
 from perfmon.monitor.memory import Memory
-from perfmon.monitor.notify import OUTCOMES, Notifier
+from perfmon.monitor.notify import OUTCOMES, Callback, Notifier
 from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
@@ -77,8 +77,21 @@ async def _main(source: Callable[[], Config], config: Config) -> None:
 class Daemon:
     """Everything that runs. Belongs to the event loop's thread; samplers, the store and receivers have their own."""
 
-    def __init__(self, source: Callable[[], Config], config: Config, *, clock: Clock, network: Network) -> None:
-        """`config` is what `source` said first; the parts are made here and begin in `watch`."""
+    def __init__(
+        self,
+        source: Callable[[], Config],
+        config: Config,
+        *,
+        clock: Clock,
+        network: Network,
+        callbacks: Sequence[Callback] = (),
+        embedded: bool = False,
+    ) -> None:
+        """`config` is what `source` said first; the parts are made here and begin in `watch`.
+
+        `callbacks` are told of alerts beside the receivers. `embedded` leaves the garbage collector to the program that
+        this is a part of.
+        """
         self.clock = clock
         self.network = network
         self.config = config
@@ -90,6 +103,7 @@ class Daemon:
         self.started_at = clock.monotonic()
         self.watching = False
         self._source = source
+        self._embedded = embedded
         self._started_with = config
         self._store = Store(
             config.state.path,
@@ -104,6 +118,7 @@ class Daemon:
             store=self._store,
             page_url=config.web.external_url or page_url(config.web.listen[0]),
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
+            callbacks=callbacks,
         )
         self.rules = Rules(
             config.rules,
@@ -139,14 +154,19 @@ class Daemon:
 
     # ------------------------------------------------------------ life
 
-    async def watch(self, stop: asyncio.Event) -> None:
-        """Watch until `stop` is set, then end in order: probes, notifications, state."""
+    async def watch(self, stop: asyncio.Event, on_watching: Callable[[Sequence[str]], None] | None = None) -> None:
+        """Watch until `stop` is set, then end in order: probes, notifications, state.
+
+        `on_watching` is called with the addresses that are listened on, once everything is under way.
+        """
         listen = self.config.web.listen
         names = (*listen, urlsplit(self.config.web.external_url).netloc)
         async with serve(app(self._face(), listen=names), listen) as addresses:
             await self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
             _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())
+            if on_watching is not None:
+                on_watching(addresses)
             await stop.wait()
             _log.info("stopping")
             self.watching = False
@@ -187,9 +207,10 @@ class Daemon:
         self._note_reload(success=True)
         # What is there now stays: the collector need not walk it again (22 ms a pass at 1,000 targets). A run leaves
         # nothing behind that only the collector could free, so the young are looked through less often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 10, 10)
+        if not self._embedded:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(10_000, 10, 10)
 
     def _ask_to_take_back(self) -> None:
         self._ask(self._take_back())
@@ -313,7 +334,7 @@ class Daemon:
     def _spare_the_collector(self) -> None:
         """Of thousands of new checks a pass of the garbage collector would take a fifth of a second."""
         self._young += 1
-        if self._young >= YOUNG and self.watching:
+        if self._young >= YOUNG and self.watching and not self._embedded:
             self._young = 0
             gc.collect(0)
             gc.freeze()

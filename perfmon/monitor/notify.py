@@ -9,7 +9,6 @@ that for the same alert (equal labels and startsAt); a webhook's reader can by `
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import structlog
@@ -23,9 +22,12 @@ from perfmon.monitor.mailbox import RESOLVED_AGAIN_S, Mailbox
 from perfmon.monitor.store import Store
 from perfmon.receivers import Notice
 
-__all__ = ["OUTCOMES", "Notifier", "Outcome", "backoff_s"]
+__all__ = ["OUTCOMES", "Callback", "Notifier", "Outcome", "backoff_s"]
 
 OUTCOMES = ("sent", "retried", "failed", "dropped")
+
+Callback = Callable[[Notice], object]
+"""A function of the program that perfmon runs in."""
 
 Outcome = Callable[[str, str], None]
 """Called with a receiver's name and one of `OUTCOMES`, once a notice, from any thread."""
@@ -48,12 +50,14 @@ class Notifier:
         store: Store,
         page_url: str = "",
         on_outcome: Outcome = lambda _receiver, _outcome: None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         """Take up where the former life of the daemon ended: send what is in its outbox, tell again what fires."""
         self._clock = clock
         self._store = store
         self._page_url = page_url
         self._on_outcome = on_outcome
+        self._callbacks = _parts_of_callbacks(callbacks)
         self._workers: dict[str, _Worker] = {}
         self._hire(receivers, store.alerts())
 
@@ -70,7 +74,7 @@ class Notifier:
         A new one that wants to be told again and again hears of `alerts`, all that there are.
         """
         receivers = list(receivers)
-        kept = {part.name: part.kind for receiver in receivers for part in _parts(receiver)}
+        kept = {part.name: part.kind for part in self._all_parts(receivers)}
         for name, worker in list(self._workers.items()):
             if kept.get(name) is not worker.part.kind:
                 worker.dismiss()
@@ -102,7 +106,7 @@ class Notifier:
 
     def _hire(self, receivers: Iterable[Receiver], alerts: Iterable[Alert]) -> None:
         outbox = self._store.outbox()
-        parts = [part for receiver in receivers for part in _parts(receiver)]
+        parts = self._all_parts(receivers)
         new = [part for part in parts if part.name not in self._workers]
         told = self._told(alerts) if new else []
         for part in parts:
@@ -114,6 +118,9 @@ class Notifier:
         for name, notices in outbox.items():
             if name not in self._workers:
                 self._abandon(name, notices)
+
+    def _all_parts(self, receivers: Iterable[Receiver]) -> "list[_Part]":
+        return [*(part for receiver in receivers for part in _parts(receiver)), *self._callbacks]
 
     def _abandon(self, name: str, notices: Sequence[Notice]) -> None:
         _log().warning("notifications are left for a receiver that is gone", receiver=name, dropped=len(notices))
@@ -151,8 +158,19 @@ class _Part(NamedTuple):
 
     receiver: str  # as the user named it
     name: str  # the outbox knows it by this
-    kind: ModuleType
+    kind: Any  # the module, or what does as it does
     config: Any
+
+
+class _ByCall:
+    """What a kind of receiver does, for a function in place of settings."""
+
+    BATCH = 1
+
+    @staticmethod
+    def notify(notices: Sequence[Notice], callback: Callback) -> None:
+        for notice in notices:
+            callback(notice)
 
 
 class _Worker:
@@ -327,6 +345,17 @@ def backoff_s(retries: int, retry_after_s: float | None, jitter: float) -> float
     """
     longest = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(retries, 16))
     return max(longest * (1 + jitter) / 2, retry_after_s or 0.0)
+
+
+def _parts_of_callbacks(callbacks: Sequence[Callback]) -> list[_Part]:
+    """By name, so that a restart finds what is left for each in the outbox; of one name, numbered."""
+    parts: list[_Part] = []
+    for callback in callbacks:
+        name = f"on_alert {getattr(callback, '__qualname__', type(callback).__qualname__)}"
+        number = sum(part.name.partition("#")[0] == name for part in parts)
+        name = f"{name}#{number + 1}" if number else name
+        parts.append(_Part(name, name, _ByCall, callback))
+    return parts
 
 
 def _parts(receiver: Receiver) -> list[_Part]:
