@@ -11,6 +11,7 @@ signals that mean an end: gdb inherits that, and is sent SIGINT in their place.
 """
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ _ASK_TIMES = 4  # one that is just being started does not hear the first
 def main() -> int:
     """Run memray with the arguments after the time limit in seconds; must lead a process group of its own."""
     limit_s, arguments = float(sys.argv[1]), sys.argv[2:]
+    # A gdb that crashes would leave a core of 90 MB wherever perfmon was started.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     # Not ignored, which gdb would inherit. And no KeyboardInterrupt: `subprocess` would kill gdb a moment after it.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)

@@ -221,3 +221,21 @@ def test_a_kill_of_all_while_the_debugger_waits_spares_the_target():
 
 def links(pid):
     return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_a_debugger_that_crashes_leaves_no_core_behind():
+    """It would be as large as the debugger, and lie wherever perfmon was started."""
+    seen = (
+        "import resource, sys\n"
+        "from perfmon.profile import injector\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        "sys.argv = ['injector', '5', '--help']\n"
+        "try: injector.main()\n"
+        "except SystemExit: pass\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+    )
+
+    told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, timeout=30, check=True)
+
+    assert "0" == told.stdout.splitlines()[-1]
