@@ -74,8 +74,11 @@ class Room(Generic[G]):
 
     def dismiss(self) -> None:
         """Send away all who wait."""
-        for line in (self._of_host, self._suspected, self._proven):
+        for line in (*self._of_host.values(), self._suspected, self._proven):
+            for guest in line:
+                guest.waits_for = ""
             line.clear()
+        self._of_host.clear()
 
     def _obstacle(self, guest: G) -> Obstacle:
         if guest.host and self._at.get(guest.host, 0) >= self.per_host:
