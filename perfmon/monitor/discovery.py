@@ -99,8 +99,11 @@ class Discoveries:
 
     def _in_turn(self, room: int, first: Container[str]) -> "Iterable[tuple[_Source, str, Check]]":
         """All checks of all sources; where there is no room for all, these keys `first`."""
-        every = [(source, key, check) for source in self._sources.values() for key, check in source.checks.items()]
-        return every if len(every) <= room else sorted(every, key=lambda one: one[1] not in first)
+        sources = self._sources.values()
+        every = ((source, key, check) for source in sources for key, check in source.checks.items())
+        if sum(len(source.checks) for source in sources) <= room:
+            return every
+        return sorted(every, key=lambda one: one[1] not in first)
 
     def may_bring(self, key: str) -> bool:
         """Whether a check of that key may still come: one of its probe's sources has not answered in full yet."""
