@@ -18,7 +18,7 @@ run: .venv/.runtime ## Watch a real service (the shop), this machine and perfmon
 
 test: .venv/.dev servers ## Everything: checks, unit tests, real servers
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest --reruns 1 # a busy machine gets one more try; who needed it stands in the summary
+	$(BIN)/pytest --reruns 2 --reruns-delay 1 # a busy machine gets more tries; who needed it stands in the summary
 
 check: .venv/.dev ## Format, lint, strict types, drift of generated files
 	$(BIN)/ruff format --check --quiet $(SOURCES)

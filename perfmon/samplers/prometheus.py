@@ -38,13 +38,14 @@ class Config(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100  # series at most
 
 
-_GAUGE = "perfmon_prometheus_value"
+# Two stems: in OpenMetrics a counter is declared without its `_total`, and would be a gauge of the same name.
+_GAUGE, _COUNTER = "perfmon_prometheus_value", "perfmon_prometheus_counter"
 _UNITS = ("", "_bytes", "_seconds", "_ratio")
 
 FAMILIES = (
     *(family_named(f"{_GAUGE}{unit}", "A gauge of the target's own page of metrics.", "series") for unit in _UNITS),
     *(
-        family_named(f"{_GAUGE}{unit}_total", "A counter of the target's own page of metrics.", "series")
+        family_named(f"{_COUNTER}{unit}_total", "A counter of the target's own page of metrics.", "series")
         for unit in _UNITS
     ),
     family_named("perfmon_prometheus_page_series", "Series on the page, those included that nobody asked for."),
@@ -148,7 +149,7 @@ def _sample(one: Series) -> Sample:
 def _family(one: Series) -> str:
     stem = one.name.removesuffix("_total").removesuffix("_sum")
     unit = next(unit for unit in (*_UNITS[1:], "") if stem.endswith(unit))
-    return f"{_GAUGE}{unit}{'_total' if one.type == 'counter' else ''}"
+    return f"{_COUNTER}{unit}_total" if one.type == "counter" else f"{_GAUGE}{unit}"
 
 
 def _left_out(count: int, limit: int) -> Iterator[str]:
