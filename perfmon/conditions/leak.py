@@ -1,7 +1,7 @@
 """Demand that a series does not leak: a verdict that knows warm-up, caches, steps and days (`perfmon.leak`).
 
     leak: {window: 30m, growth: 10MiB/min, horizon: 14d, limit: 1GiB}
-    leak: {requests: {metric: perfmon_prometheus_value_total, select: {series: http_requests_total}}}
+    leak: {requests: {metric: perfmon_prometheus_counted_total, select: {series: http_requests_total}}}
 
 Every setting may be left out. `growth` alone is the simple rule: broken when the series grows faster than that, for
 whatever reason. It is judged thirty times a window, and `agree` of these verdicts in a row make an alert. With

@@ -39,7 +39,7 @@ class Config(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 # Two stems: in OpenMetrics a counter is declared without its `_total`, and would be a gauge of the same name.
-_GAUGE, _COUNTER = "perfmon_prometheus_value", "perfmon_prometheus_counter"
+_GAUGE, _COUNTER = "perfmon_prometheus_value", "perfmon_prometheus_counted"
 _UNITS = ("", "_bytes", "_seconds", "_ratio")
 
 FAMILIES = (

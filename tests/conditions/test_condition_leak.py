@@ -219,7 +219,7 @@ def by_request(each=4.1 * 1024, per_min=0.0):
     ]  # fmt: skip
 
 
-COUNTED = {"metric": "perfmon_prometheus_value_total", "select": {"series": "shop_requests_total", "path": "/leak"}}
+COUNTED = {"metric": "perfmon_prometheus_counted_total", "select": {"series": "shop_requests_total", "path": "/leak"}}
 
 
 def cause_of(found):
@@ -233,7 +233,7 @@ def test_growth_for_each_request_is_told_with_its_interval_and_exported():
 
     assert "requests" == cause_of(found)
     assert "; 4.09 KiB per request (95 % interval 4.08 to 4.1), nothing by time alone, over " in found.why
-    assert found.why.endswith(' of perfmon_prometheus_value_total{series="shop_requests_total",path="/leak"}')
+    assert found.why.endswith(' of perfmon_prometheus_counted_total{series="shop_requests_total",path="/leak"}')
     assert 4.1 * 1024 == pytest.approx(found.facts["perfmon_leak_slope_bytes_per_request"], rel=0.02)
     assert (
         found.facts["perfmon_leak_slope_lower_bytes_per_request"]

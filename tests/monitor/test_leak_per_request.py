@@ -85,7 +85,7 @@ def test_growth_by_request_and_growth_by_time_are_told_apart(services, tmp_path)
         ]
     config.append("rules:")
     for cause in services:
-        counter = f"{{metric: perfmon_prometheus_value_total, select: {{sampler: page-{cause}}}}}"
+        counter = f"{{metric: perfmon_prometheus_counted_total, select: {{sampler: page-{cause}}}}}"
         leak = f"{{window: 24s, agree: 1, requests: {counter}}}"
         config.append(f"  - {{name: By_{cause}, metric: {MEMORY}, select: {{group: {cause}}}, leak: {leak}}}")
     file = tmp_path / "perfmon.yml"

@@ -75,10 +75,10 @@ async def test_named_series_keep_type_unit_labels_and_name():
 
     assert {
         ("perfmon_prometheus_value_bytes", ("series", "heap_bytes")): 1024,
-        ("perfmon_prometheus_counter_total", ("le", "+Inf"), ("series", "wait_seconds_bucket")): 3,
-        ("perfmon_prometheus_counter_seconds_total", ("series", "wait_seconds_sum")): 1.5,
-        ("perfmon_prometheus_counter_total", ("series", "wait_seconds_count")): 3,
-        ("perfmon_prometheus_counter_total", ("code", "500"), ("path", "/buy"), ("series", "orders_total")): 2,
+        ("perfmon_prometheus_counted_total", ("le", "+Inf"), ("series", "wait_seconds_bucket")): 3,
+        ("perfmon_prometheus_counted_seconds_total", ("series", "wait_seconds_sum")): 1.5,
+        ("perfmon_prometheus_counted_total", ("series", "wait_seconds_count")): 3,
+        ("perfmon_prometheus_counted_total", ("code", "500"), ("path", "/buy"), ("series", "orders_total")): 2,
     } == told(samples)
     assert "" == one.missing
     assert {sample.name for sample in samples} <= catalogue().keys()
@@ -236,7 +236,7 @@ samplers:
   - name: shop
     prometheus: {url: "http://127.0.0.1:9101/metrics", series: ["orders_total", {name: heap_bytes}]}
 rules:
-  - {name: Errors, select: {sampler: shop, series: orders_total, code: "5*"}, metric: perfmon_prometheus_counter_total, threshold: "rate < 1/s"}
+  - {name: Errors, select: {sampler: shop, series: orders_total, code: "5*"}, metric: perfmon_prometheus_counted_total, threshold: "rate < 1/s"}
   - {name: HeapLeaks, select: {series: heap_bytes}, metric: perfmon_prometheus_value_bytes, leak: {growth: 10MiB/min}}
 """
 
@@ -250,13 +250,13 @@ def test_rules_select_by_labels_that_only_the_target_knows(tmp_path):
 
 def test_a_wrong_unit_or_metric_is_still_found(tmp_path):
     (tmp_path / "perfmon.yml").write_text(
-        RULES.replace("counter_total,", "counter_totl,").replace("10MiB/min", "10s/min")
+        RULES.replace("counted_total,", "counted_totl,").replace("10MiB/min", "10s/min")
     )
     with pytest.raises(ConfigError) as raised:
         config.load([tmp_path / "perfmon.yml"])
 
     first, second = str(raised.value).splitlines()
-    assert 'rules[0].metric: unknown metric "perfmon_prometheus_counter_totl", did you mean' in first
+    assert 'rules[0].metric: unknown metric "perfmon_prometheus_counted_totl", did you mean' in first
     assert "rules[1].leak: the series is in bytes, and growth is in seconds" in second
 
 
