@@ -3,7 +3,9 @@
     .venv/bin/python benchmarks/leak_holdout.py [--runs 100] [--lengths 480 1440]
 
 Unlike those of `leak_families`, their parameters are drawn anew for each run: what a service does is not known to one
-digit. Prints the shares of series called a leak, and what else was said of them. Level 100, noise of 1.
+digit. Prints the shares of series called a leak, and what else was said of them. Level 100, noise of 1. Then the same of
+`per_request`: what growth was said to go with, how often the 95 % interval holds what each request left, and how far the
+estimate is off.
 """
 
 import argparse
@@ -13,6 +15,8 @@ from collections.abc import Mapping
 import numpy as np
 from leak_detection import METHODS, series, verdict
 from leak_families import Family, Scene, autoregressive, day, ramp, scene, white
+
+from perfmon.leak import per_request
 
 
 def shots(rng: np.random.Generator, n: int) -> Scene:
@@ -99,6 +103,46 @@ def table(title: str, families: Mapping[str, Family], lengths: list[int], runs: 
             print(f"| {name} | {n} | {' | '.join(shares)} | {words} |", flush=True)
 
 
+CAUSES = {  # what grows: by request, by the second, and what a request under way holds, in KiB
+    "nothing": ((0, 0), (0, 0), 0.0),
+    "nothing; memory follows the load": ((0, 0), (0, 0), 0.5),
+    "by request": ((0.3, 4), (0, 0), 0.0),
+    "by time": ((0, 0), (3, 40), 0.0),
+    "both": ((0.3, 4), (3, 40), 0.0),
+}
+
+
+def causes(lengths: list[int], runs: int) -> None:
+    """A load that changes slowly and by much, some 20 requests a sample, two seconds each; 200 KiB of noise."""
+    print("\n| what grows | n | said to go with | interval holds it | off by (median) |\n|---|---|---|---|---|")
+    for row, (name, grown) in enumerate(CAUSES.items()):
+        for n in lengths:
+            found = [one_cause(np.random.default_rng([row, n, run]), n, *grown) for run in range(runs)]
+            said = ", ".join(f"{cause} {count}" for cause, count in Counter(one[0] for one in found).most_common())
+            held = [(holds, off) for _, holds, off in found if off is not None]
+            shares = (
+                f"{np.mean([one[0] for one in held]):.2f} | {np.median([one[1] for one in held]):.1%}"
+                if held
+                else " | "
+            )
+            print(f"| {name} | {n} | {said} | {shares} |", flush=True)
+
+
+def one_cause(
+    rng: np.random.Generator, n: int, each_kib: tuple[float, float], per_s_kib: tuple[float, float], held_kib: float
+) -> tuple[str, bool, float | None]:
+    """What was said, whether the interval holds the truth, and the error; None where there is no truth or no answer."""
+    times, load = 2.0 * np.arange(n), 20 * np.exp(0.8 * autoregressive(rng, n, rng.choice([0.9, 0.97, 0.99])))
+    requests = np.cumsum(rng.poisson(load)).astype(float)
+    each, per_s = 1024 * rng.uniform(*each_kib), 1024 * rng.uniform(*per_s_kib)
+    noise = 200 * 1024 * autoregressive(rng, n, rng.choice([0, 0.6, 0.9]))
+    values = 50e6 + each * requests + per_s * times + 1024 * held_kib * load + noise
+    found = per_request(times.tolist(), values.tolist(), requests.tolist())
+    if not each or found.per_request is None or found.low is None or found.high is None:
+        return found.cause, False, None
+    return found.cause, found.low <= each <= found.high, abs(found.per_request / each - 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100)
@@ -106,6 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     table("healthy: share called a leak", HEALTHY, options.lengths, options.runs)
     table("leaking: share called a leak", LEAKING, options.lengths, options.runs)
+    causes(options.lengths, options.runs)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Real leaky releases beside their fixed twins, watched by a real `perfmon serve`: the leak found, the twin silent.
 
-    .venv/bin/python benchmarks/soak_leaks.py [--minutes 20] [--pairs numpy ujson ...] [--releases FOLDER]
+    .venv/bin/python benchmarks/soak_leaks.py [--minutes 20] [--growth 64KiB] [--pairs numpy ujson ...]
 
-Each release lives in a process of its own that calls what leaks at a bounded rate, some 64 KiB/s in the leaky one, and
-does a little other work; its fixed twin does exactly the same. One daemon samples all of them each second with one rule:
+Each release lives in a process of its own that calls what leaks so often that the leaky one grows by `--growth` a
+second, and does a little other work; its fixed twin does exactly the same. One daemon samples all of them each second with one rule:
 `leak`, half of the run as its window. The slope is held against the leak of one call, as the reference screened it,
-times the calls that were made. Releases are installed from PyPI into FOLDER (`make soak-leaks`: `.run/leaks`), with
-`pip install --target`, so that no two meet. Ends with 1 unless each leak fires and each twin is silent.
+times the calls that were made. Releases are installed from PyPI into `--releases` (default `.run/leaks`), a folder each,
+so that no two meet. Ends with 1 unless each leak fires and each twin is silent.
 """
 
 import argparse
@@ -18,9 +18,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from harness import get, metric, perfmon, temporary, workplace
 
-from perfmon.units import format_quantity
+from perfmon.units import format_quantity, parse_quantity
 
 PROGRAM = """
 import contextlib, sys, threading, time
@@ -42,7 +43,6 @@ print(calls / (time.monotonic() - began), flush=True)
 """
 """Calls an operation so often a second until a line comes in; then says how often that was."""
 
-GROWTH = 64 * 1024.0  # bytes a second, of the leaky ones
 POLL_S = 2.0
 MEMORY = "perfmon_process_private_memory_bytes"
 SLOPE = "perfmon_leak_slope{}_bytes_per_second"
@@ -85,7 +85,6 @@ class Target(NamedTuple):
 
     name: str  # `numpy-2.4.0`
     leaks: bool
-    per_s: float
     leak_bytes: float
     process: subprocess.Popen[str]
 
@@ -112,15 +111,28 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--pairs", nargs="+", choices=sorted(PAIRS), default=sorted(PAIRS))
     parser.add_argument("--releases", type=Path, default=Path(".run/leaks"), help="where they are installed")
+    parser.add_argument("--growth", type=growth, default="64KiB", help="of the leaky ones, a second")
     options = parser.parse_args()
     for name in options.pairs:
         install(options.releases, name, PAIRS[name])
-    print(f"{workplace()}; {options.minutes:g} minutes, window {60 * options.minutes / 2:g} s\n", flush=True)
+    print(
+        f"{workplace()}; {options.minutes:g} minutes, window {60 * options.minutes / 2:g} s, {options.growth:g} B/s\n",
+        flush=True,
+    )
     with temporary() as folder, ExitStack() as stack:
-        targets = [target for name in options.pairs for target in started(stack, options.releases, name, PAIRS[name])]
+        started = [start(stack, options.releases, name, PAIRS[name], options.growth) for name in options.pairs]
+        targets = [target for pair in started for target in pair]
         with perfmon(config(targets, 60 * options.minutes / 2), Path(folder)) as (_, url):
             seen = watch(url, targets, 60 * options.minutes)
         return report(targets, seen)
+
+
+def growth(text: str) -> float:
+    """`64KiB` in bytes."""
+    quantity = parse_quantity(text)
+    if quantity.unit != "bytes" or quantity.per_s or quantity.value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 64KiB, got {text}")
+    return quantity.value
 
 
 def install(releases: Path, name: str, pair: Pair) -> None:
@@ -132,11 +144,14 @@ def install(releases: Path, name: str, pair: Pair) -> None:
             subprocess.run([*pip, "--target", str(folder), f"{name}=={version}"], check=True, timeout=300)
 
 
-def started(stack: ExitStack, releases: Path, name: str, pair: Pair) -> Iterator[Target]:
+def start(stack: ExitStack, releases: Path, name: str, pair: Pair, growth_bytes: float) -> list[Target]:
+    """The leaky one and its twin."""
+    targets = []
     for version in (pair.leaky, pair.fixed):
-        folder, per_s = releases / f"{name}-{version}", GROWTH / pair.leak_bytes
-        child = stack.enter_context(running(pair, folder.resolve(), per_s))
-        yield Target(f"{name}-{version}", version == pair.leaky, per_s, pair.leak_bytes, child)
+        folder = (releases / f"{name}-{version}").resolve()
+        child = stack.enter_context(running(pair, folder, growth_bytes / pair.leak_bytes))
+        targets.append(Target(f"{name}-{version}", version == pair.leaky, pair.leak_bytes, child))
+    return targets
 
 
 @contextmanager
@@ -178,8 +193,6 @@ def watch(url: str, targets: Sequence[Target], seconds: float) -> Mapping[str, S
 
 
 def firing_groups(alerts: str) -> set[str]:
-    import msgspec
-
     return {one["labels"]["group"] for one in msgspec.json.decode(alerts)["alerts"] if one["state"] == "firing"}
 
 
