@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import Struct
 from rich.bar import Bar
 from rich.console import Console
 from rich.padding import Padding
@@ -28,12 +29,16 @@ _VERSION = 'probe_tls_version_info{version="'
 
 def explain(console: Console, measurement: Measurement, wall: float) -> None:
     """The verdict, the phases one below the other, and what was seen; `wall` is the Unix time now."""
-    console.print(_verdict(measurement))
+    _tell_verdict(console, measurement)
     if measurement.failure is not None:
         _say(console, Text("  "), Text(printable(measurement.failure.message), style="red"))
     console.print()
     if measurement.phases:
         console.print(Padding(_waterfall(measurement), _INDENT, expand=False))
+        console.print()
+    steps = list(_steps(measurement.facts))
+    if steps:
+        console.print(Padding(_steps_table(steps), _INDENT, expand=False))
         console.print()
     for name, value in _seen(measurement, wall):
         _say(console, Text(f"  {name:<10} ", style="dim"), Text(printable(value)))
@@ -41,7 +46,7 @@ def explain(console: Console, measurement: Measurement, wall: float) -> None:
 
 def tell_all(console: Console, measurement: Measurement, explained: Explanation) -> None:
     """The verdict, and each section of the explanation under its title."""
-    console.print(_verdict(measurement))
+    _tell_verdict(console, measurement)
     for title, lines in sections(explained):
         console.print()
         console.print(Text(title, style="bold"))
@@ -91,13 +96,19 @@ def sum_up(console: Console, measurements: Sequence[Measurement]) -> None:
 # ---------------------------------------------------------------- one run
 
 
-def _verdict(measurement: Measurement) -> Text:
+def _tell_verdict(console: Console, measurement: Measurement) -> None:
+    """In one line where that fits, else the cause below: never folded in the middle of it."""
     failure = measurement.failure
     text = Text()
     text.append("ok" if failure is None else "FAILED", style="bold green" if failure is None else "bold red")
-    text.append(f"  {masked(measurement.target.address)}", style="bold")
+    text.append(f"  {printable(masked(measurement.target.address))}", style="bold")
     text.append(f"  {_duration(measurement.duration_s)}")
-    return text if failure is None else text.append(f"  {_cause(failure)}", style="red")
+    cause = Text("" if failure is None else f"  {_cause(failure)}", style="red")
+    if len(text) + len(cause) <= console.width:
+        console.print(text.append_text(cause))
+    else:
+        _say(console, Text(), text)
+        console.print(cause)
 
 
 def _cause(failure: Failure) -> str:
@@ -121,6 +132,57 @@ def _waterfall(measurement: Measurement) -> Table:
         begin += seconds
     table.add_row(Text("total", style="dim"), "", Text(_duration(total), style="bold"))
     return table
+
+
+# ---------------------------------------------------------------- the steps of a flow
+
+
+class _Step(Struct, frozen=True, kw_only=True):
+    """What became of one."""
+
+    name: str
+    seconds: float
+    status: float  # 0 = no answer
+    passed: bool
+
+
+def _steps(facts: Mapping[str, float]) -> Iterable[_Step]:
+    """Those that were taken, in their order, the clean-up's too."""
+    for key, seconds in facts.items():
+        if key.startswith(_STEP_SECONDS):
+            step = key.removeprefix(_STEP_SECONDS)
+            yield _Step(
+                name=_labels(key)["step"],
+                seconds=seconds,
+                status=facts[f"probe_flow_step_status_code{step}"],
+                passed=facts[f"probe_flow_step_success{step}"] == 1.0,
+            )
+
+
+_STEP_SECONDS = "probe_flow_step_duration_seconds"
+
+
+def _steps_table(steps: Sequence[_Step]) -> Table:
+    """One below the other, as the phases, with the status of each."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=_STEP_COLUMNS, overflow="ellipsis", no_wrap=True)
+    table.add_column(width=_STEP_BAR_COLUMNS)
+    table.add_column(justify="right", width=9)
+    table.add_column(justify="right", width=9)
+    total = sum(step.seconds for step in steps)
+    begin = 0.0
+    for step in steps:
+        style = "cyan" if step.passed else "red"
+        end = max(begin + step.seconds, begin + total / _STEP_BAR_COLUMNS / 8)
+        bar = Bar(size=total or 1.0, begin=begin, end=end, width=_STEP_BAR_COLUMNS, color=style)
+        status = f"{step.status:.0f}" if step.status else "no answer"
+        told = Text(printable(step.name), style="" if step.passed else "red")
+        table.add_row(told, bar, Text(status, style="dim" if step.passed else "red"), _duration(step.seconds))
+        begin += step.seconds
+    return table
+
+
+_STEP_COLUMNS, _STEP_BAR_COLUMNS = 20, 34
 
 
 # ---------------------------------------------------------------- what was seen

@@ -235,3 +235,40 @@ async def test_bad_usage_exits_with_104(arguments, words):
 
     assert (104, "") == (code, out)
     assert words in err
+
+
+async def test_a_verdict_that_is_too_long_for_a_line_has_its_cause_below():
+    address = f"http://127.0.0.1:{unused_port()}/{'long' * 10}"
+
+    _, out, _ = await perfmon_probe(address)
+
+    first, second, *_ = out.splitlines()
+    assert first.startswith(f"FAILED  {address}  ")
+    assert "  connect_refused in connect" == second
+
+
+async def test_a_flow_shows_its_steps(tmp_path):
+    path = tmp_path / "perfmon.yml"
+    path.write_text(
+        "modules:\n  buy:\n    prober: flow\n    flow:\n"
+        "      steps: [{name: log in, request: {url: /}}, {name: pay, request: {url: /pay}}]\n"
+        "      cleanup: [{name: log out, request: {url: /}}]\n"
+    )
+    async with serve(http(lambda request: answer(status=500 if request.path == "/pay" else 200))) as port:
+        code, out, _ = await perfmon_probe(f"http://127.0.0.1:{port}", "--module", "buy", "--config", str(path))
+
+    assert 99 == code
+    assert ["200", "500", "200"] == [re.split(r"\s+", shown_of(out, name))[-2] for name in ("log in", "pay", "log out")]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def shown_of(out, name):
+    return next(line.strip() for line in out.splitlines() if line.strip().startswith(f"{name} "))
+
+
+async def test_a_password_of_the_address_is_not_shown():
+    for arguments in ([], ["--json"], ["--explain"], ["--json", "--explain"]):
+        _, out, err = await perfmon_probe(f"http://me:hunter2@127.0.0.1:{unused_port()}/", *arguments)
+
+        assert "<secret>@127.0.0.1" in out
+        assert "hunter2" not in out + err

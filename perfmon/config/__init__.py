@@ -135,6 +135,8 @@ def from_urls(urls: Sequence[str], *, blackbox: str | Path | None = None) -> Con
 def _unclear(address: str) -> Problem:
     """A bare name may be a page or a port."""
     expected = f"expected a URL such as https://{address}/, or HOST:PORT"
+    if Path(address).is_file():
+        expected = f"expected --config.file {address} for a file"
     return Problem(_COMMAND_LINE, 0, "", f"{expected}, got {quoted(address)}")
 
 

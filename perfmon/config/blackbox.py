@@ -86,8 +86,11 @@ def read_modules(root: Mapping, reading: Reading) -> tuple[dict[str, tuple[Scala
         if key != "modules":
             reading.problem(entry.key, key_path("", key), kinds.unknown(key, ("modules",), "section"))
     written = root.entries.get("modules")
-    if written is None or not isinstance(written.value, Mapping):
-        reading.unexpected(root if written is None else written.value, "modules", "a mapping of modules by name")
+    if written is None:
+        reading.problem(root, "", '"modules" is missing, expected a mapping of modules by name')
+        return {}, ()
+    if not isinstance(written.value, Mapping):
+        reading.unexpected(written.value, "modules", "a mapping of modules by name")
         return {}, ()
     warnings: list[str] = []
     modules = {

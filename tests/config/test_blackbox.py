@@ -351,7 +351,7 @@ def test_names_of_modules_are_free(tmp_path):
         ("", "blackbox.yml: is empty"),
         ("[]", "blackbox.yml:1: expected a mapping of modules, "),
         ("modules: []", "blackbox.yml:1: modules: expected a mapping of modules by name, got a list"),
-        ("{}", "blackbox.yml:1: modules: expected a mapping of modules by name, got a mapping"),
+        ("{}", 'blackbox.yml:1: "modules" is missing, expected a mapping of modules by name'),
         ("modules: {}\nprobes: []", 'blackbox.yml:2: probes: unknown section "probes", expected one of: modules'),
         ("modules: {m: }", "blackbox.yml:1: modules.m: expected a module: a mapping with its prober, got nothing"),
         ("modules: {m: {}}", 'blackbox.yml:1: modules.m: "prober" is missing, expected a text'),

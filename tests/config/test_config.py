@@ -441,6 +441,14 @@ def test_a_url_that_cannot_be_probed_is_named_without_a_file():
     assert "expected a URL such as https://nonsense/, or HOST:PORT" in str(caught.value)
 
 
+def test_a_file_among_urls_is_told_how_to_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("perfmon.yml").write_text("")
+
+    with pytest.raises(ConfigError, match=r"expected --config\.file perfmon\.yml for a file"):
+        config.from_urls(["perfmon.yml"])
+
+
 # ---------------------------------------------------------------- the schema and the command
 
 
