@@ -97,6 +97,7 @@ async def probe(
         address=trace.address,
         lines=without(secrets, tuple(trace.lines or ())),
         steps=without(secrets, tuple(trace.steps or ())),
+        resent=trace.resent,
     )
 
 

@@ -138,6 +138,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     lines: Sequence[str] = ()  # what a run with `debug` had to say
     steps: Sequence[Step] = ()  # what a run with `debug` saw, for its explanation
     earlier: Sequence["Measurement"] = ()  # tries of the same run before this one, oldest first
+    resent: int = 0  # requests that the transport sent again on its own, over connections that are kept
     recheck: bool = False  # between due times, since the last run failed: none of the runs that are counted
 
     @property

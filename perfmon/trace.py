@@ -36,6 +36,7 @@ class Trace:
         "network",
         "phase",
         "phases",
+        "resent",
         "steps",
         "worded",
     )
@@ -49,6 +50,7 @@ class Trace:
         self.phases: dict[Phase, float] = {}
         self.facts: dict[str, float] = {}
         self.worded: set[str] = set()  # facts with labels in the target's own words, where a secret may stand
+        self.resent = 0  # requests that the transport sent again on its own
         self.address = ""  # what the target's name led to
         self.hidden: list[str] = []  # secrets that are none of the settings: what a file holds, a token
         self.lines: list[str] | None = [] if debug else None
@@ -102,6 +104,7 @@ class Trace:
     def join(self, part: "Trace") -> None:
         """Let the phases of a part count for the run; what else there was to say of it was said when it happened."""
         self.address = self.address or part.address
+        self.resent += part.resent
         for phase, seconds in part.phases.items():
             self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 

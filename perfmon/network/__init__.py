@@ -13,11 +13,14 @@ __all__ = ["Network"]
 
 
 class Network:
-    """Opened once, inside the running event loop: `async with Network(clock=clock) as network`."""
+    """Opened once, inside the running event loop: `async with Network(clock=clock) as network`.
 
-    def __init__(self, *, clock: Clock) -> None:
-        self.resolver = Resolver(clock=clock)
-        self.transfer = Transfer(clock=clock)
+    With `keep_alive`, HTTP connections serve more than one request; with `private`, no public address is ever reached.
+    """
+
+    def __init__(self, *, clock: Clock, keep_alive: bool = False, private: bool = False) -> None:
+        self.resolver = Resolver(clock=clock, private=private)
+        self.transfer = Transfer(clock=clock, keep_alive=keep_alive)
         self.backstop = Backstop(clock)
         self.prepared = Prepared(clock)
 

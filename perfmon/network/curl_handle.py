@@ -47,10 +47,12 @@ class Handle:
         "_has_cookies",
         "_has_own_headers",
         "_head",
+        "_keep_alive",
         "_marks",
         "_proxy_address",
         "_request",
         "_runs",
+        "_size_of_one",
         "_timeout_ms",
         "_tls_version",
         "_too_large",
@@ -62,12 +64,14 @@ class Handle:
         "talks",
     )
 
-    def __init__(self, request: Request, note: Callable[[str], None] | None) -> None:
+    def __init__(self, request: Request, note: Callable[[str], None] | None, *, keep_alive: bool = False) -> None:
         self.curl = pycurl.Curl()
         self.curl.handle = self  # how `Multi` finds its way back
         self.ended: asyncio.Future[tuple[int, str]]
         self.talks = note is not None
         self._request = request
+        self._keep_alive = keep_alive and not (request.connect_only or request.websocket)
+        self._size_of_one = 0  # bytes of the request as libcurl sends it; 0 = not known yet
         self._marks = _marks(request)
         self._body = bytearray()
         self._body_bytes = 0
@@ -167,6 +171,7 @@ class Handle:
             body=body,
             headers=headers,
             last_modified=info(pycurl.INFO_FILETIME),
+            resent=self._resent(info) if self._keep_alive else 0,
             location=self._named(location.decode("utf-8", "replace")) if location else "",
             cookies=self._known_cookies(),
             certificates=self._certificates() if tls else (),
@@ -189,9 +194,9 @@ class Handle:
         else:
             setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)  # pycurl has no numbers for ws and wss
         if request.fresh:
-            setopt(pycurl.FRESH_CONNECT, 1)
+            setopt(pycurl.FRESH_CONNECT, 1)  # with `keep_alive` until `_resent` knows the size of a request
             # It would end with the transfer otherwise; a connection of CONNECT_ONLY is used by nobody else anyway.
-            setopt(pycurl.FORBID_REUSE, not request.websocket)
+            setopt(pycurl.FORBID_REUSE, not (request.websocket or self._keep_alive))
         if request.tls is not None:
             self._configure_tls(request.tls)
         if request.connect_only:
@@ -357,7 +362,7 @@ class Handle:
         before = info(pycurl.NAMELOOKUP_TIME_T)
         total = info(pycurl.TOTAL_TIME_T)
         phases: dict[Phase, float] = {}
-        for phase, mark in self._marks:
+        for phase, mark in self._marks if info(pycurl.NUM_CONNECTS) or not self._keep_alive else _ANSWERED:
             at = info(mark)
             if at <= 0:
                 phases[phase] = max(0, total - before) / 1e6
@@ -368,6 +373,20 @@ class Handle:
             return phases, self._marks[-1][0]
         phases["transfer"] = max(0, total - before) / 1e6
         return phases, "transfer"
+
+    def _resent(self, info: Callable[[int], Any]) -> int:
+        """How often libcurl sent the request again, since a connection that it reused had died.
+
+        It says so nowhere, but REQUEST_SIZE is the sum over all that it sent. A handle's first run takes a connection
+        of its own, on which nothing is resent, and so tells the size of one.
+        """
+        size: int = info(pycurl.REQUEST_SIZE)
+        if not self._size_of_one:
+            self._size_of_one = size
+            if size:
+                self.curl.setopt(pycurl.FRESH_CONNECT, 0)
+            return 0
+        return max(0, round(size / self._size_of_one) - 1)
 
     def _objection(self, content_length: int) -> tuple[int, str]:
         """What is wrong with an answer that libcurl takes for a good one, as its own codes have it; 0 = nothing.

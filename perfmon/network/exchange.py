@@ -68,4 +68,5 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     cookies: tuple[bytes, ...]  # all that are known now, in libcurl's form, for `Transfer.perform(cookies=...)`
     certificates: tuple[str, ...]  # PEM, leaf first; also those of a name that did not match
     tls_version: str  # "TLSv1.3"
+    resent: int = 0  # how often libcurl sent the request again on its own
     websocket: Talk | None = None  # stands after an upgrade, and is for whoever asked to close

@@ -120,6 +120,7 @@ async def _perform(
             on_cut=trace.cut,
         )
         trace.add_all(response.phases)
+        trace.resent += response.resent
         if hearer is not None:
             hearer.tell(response.error)
         if not _worth_another(response, hop.policy):

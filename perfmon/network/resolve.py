@@ -55,8 +55,17 @@ class Resolver:
     a broken name server an hour late. So c-ares itself is made anew each second that a name needs it (200 us).
     """
 
-    def __init__(self, *, clock: Clock, servers: Sequence[str] = (), hosts_file: str = "/etc/hosts") -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        servers: Sequence[str] = (),
+        hosts_file: str = "/etc/hosts",
+        private: bool = False,
+    ) -> None:
+        """`servers` are `host:port`, none for those of resolv.conf; with `private`, public addresses count for none."""
         self._clock = clock
+        self._private = private
         self._servers = tuple(servers)  # "127.0.0.1:53"; none = those of resolv.conf
         self._hosts_file = Path(hosts_file)
         self._dns: _Dns | None = None  # from the first name that needs it
@@ -73,6 +82,15 @@ class Resolver:
         A preferred address that this machine has no route to counts as missing, so that IPv6 may be preferred on a
         machine that has none. Raises ResolveFailed, at `deadline` (monotonic) at the latest.
         """
+        resolved = await self._resolve(host, prefer=prefer, fallback=fallback, deadline=deadline)
+        if self._private and any(map(_is_public, resolved.all_addresses)):
+            public = next(filter(_is_public, resolved.all_addresses))
+            which = f"{quoted(host)} is {public}, which" if host != public else public
+            message = f"{which} is a public address, and none may be reached here"
+            raise ResolveFailed(Failure(reason="permission", phase="resolve", message=message), resolved.seconds)
+        return resolved
+
+    async def _resolve(self, host: str, *, prefer: Family, fallback: bool, deadline: float) -> Resolved:
         literal = _literal(host)
         if literal is not None and (fallback or literal.family == prefer) and "%" not in host:
             return literal
@@ -190,6 +208,12 @@ def _check_zone(host: str) -> None:
     known = {str(part) for link in socket.if_nameindex() for part in link}  # a number does as well
     if zone not in known:
         raise _NoAddress("unreachable", f"no network interface {quoted(zone)} on this machine")
+
+
+@lru_cache(maxsize=4096)
+def _is_public(address: str) -> bool:
+    """Whether it is a machine of the Internet: neither this one, nor of a private or link-local network."""
+    return not ipaddress.ip_address(address.partition("%")[0]).is_private
 
 
 def _family(address: str) -> Family:

@@ -3,7 +3,8 @@
 One hop at a time: redirects are the caller's. A fault of the target is never an exception, it is `Response.error`.
 Every transfer opens a connection of its own and closes it, since libcurl resends a GET in silence when a connection
 that it reuses dies before the first byte: the server sees two requests and the caller hears of one. A request with
-`fresh=False` reuses connections and accepts that.
+`fresh=False` reuses connections and accepts that. A transfer made with `keep_alive` reuses those of all its requests,
+as browsers and clients do, and says in `Response.resent` what libcurl resent.
 
 Addresses come from `perfmon.network.resolve`; libcurl looks up no name here, so it starts no thread.
 """
@@ -42,11 +43,11 @@ class Exchange:
         self.request = request
         self._idle: list[Handle] = []
 
-    def take(self, note: Note | None) -> Handle:
+    def take(self, note: Note | None, *, keep_alive: bool = False) -> Handle:
         """A handle for one run. One that talks is made for that run alone."""
         if self._idle and note is None:
             return self._idle.pop()
-        return Handle(self.request, note)
+        return Handle(self.request, note, keep_alive=keep_alive)
 
     def give_back(self, handle: Handle) -> None:
         """Keep a handle for the next run."""
@@ -64,8 +65,9 @@ class Exchange:
 class Transfer:
     """The engine, one per process. `open` inside the running loop, `close` when nothing needs it any more."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, keep_alive: bool = False) -> None:
         self._clock = clock
+        self._keep_alive = keep_alive
         self._multis: dict[tuple[str, int], Multi] = {}
         self._loop: asyncio.AbstractEventLoop
         self._closing = threading.Event()
@@ -103,7 +105,7 @@ class Transfer:
         `headers` are those of this run alone, beside the request's. `note` hears what libcurl says and the headers of
         both sides, without secrets.
         """
-        handle = exchange.take(note)
+        handle = exchange.take(note, keep_alive=self._keep_alive)
         handle.aim(address, timeout_s, cookies, headers, proxy_address)
         multi = self._multi(exchange.request.tls)
         began = self._clock.monotonic()
