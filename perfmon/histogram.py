@@ -30,7 +30,7 @@ class Histogram:
             raise ValueError(f"expected a duration not negative and a count above 0, got {seconds} s {count} times")
         us = round(seconds * 1e6)
         shift = max(0, us.bit_length() - _BITS)
-        index = (shift << _HALF_BITS) + (us >> shift)
+        index = (shift << _HALF_BITS) + (us >> shift)  # as in `_index`, without the call
         self._counts[index] = self._counts.get(index, 0) + count
         self._max_us = max(self._max_us, us)
         self._min_us = min(self._min_us, us) if self.count else us
@@ -62,6 +62,14 @@ class Histogram:
                 break
         lowest, width = _bounds_us(index)
         return max(self._min_us, min(self._max_us, lowest + width - 1)) / 1e6 if q > 0 else self.min
+
+    def counts_around(self, seconds: float) -> tuple[int, int]:
+        """How many are shorter than that by a bucket at least, and how many are no longer or in the same bucket."""
+        if seconds * 1e6 > self._max_us + 1:
+            return self.count, self.count
+        at = _index(round(seconds * 1e6))
+        below = sum(count for index, count in self._counts.items() if index < at)
+        return below, below + self._counts.get(at, 0)
 
     @property
     def mean(self) -> float:
@@ -118,6 +126,12 @@ class Histogram:
 
 _BITS = 11  # 2,048 is the first power of two with three digits at a resolution of one: 2 * 10**3
 _HALF_BITS = _BITS - 1
+
+
+def _index(us: int) -> int:
+    """The bucket of a value."""
+    shift = max(0, us.bit_length() - _BITS)
+    return (shift << _HALF_BITS) + (us >> shift)
 
 
 def _bounds_us(index: int) -> tuple[int, int]:

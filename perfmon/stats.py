@@ -51,7 +51,7 @@ def quantile_interval(sorted_values: Sequence[float], q: float) -> Interval:
     How many of n values lie below the q-quantile is binomial(n, q), so ranks with a binomial tail of 2.5 % on each side
     enclose it. Thirty values have no upper bound for p95: one in five such samples lies below it altogether.
     """
-    low, high = _ranks(len(sorted_values), q)
+    low, high = ranks(len(sorted_values), q)
     # At the rim of a tiny sample the interpolated quantile lies beyond its own bound; widening errs on the safe side.
     middle = quantile(sorted_values, q)
     return (
@@ -60,13 +60,32 @@ def quantile_interval(sorted_values: Sequence[float], q: float) -> Interval:
     )
 
 
+def effective_n(blocks: Sequence[tuple[float, float]]) -> float:
+    """How many independent trials a share is worth that comes from blocks of (hits, n), such as the seconds of a test.
+
+    What happens in the same second is alike: of a freeze that a hundred arrivals meet, one is known, not a hundred. So
+    the variance of the share is taken from between the blocks (a ratio estimate: Cochran, "Sampling Techniques", 1977,
+    6.3), and never below that of independent trials. Fewer than ten blocks say too little: then it is n.
+    """
+    hits, n = sum(hits for hits, _ in blocks), sum(n for _, n in blocks)
+    if len(blocks) < _FEW_BLOCKS or not 0 < hits < n:
+        return n
+    share = hits / n
+    scatter = sum((own - share * size) ** 2 for own, size in blocks) * len(blocks) / (len(blocks) - 1)
+    return min(n, share * (1 - share) * n * n / scatter) if scatter else n
+
+
+_FEW_BLOCKS = 10
 _Z = 1.959963984540054  # of the normal distribution, for 95 %
 _TAIL = 0.025
 
 
 @lru_cache(maxsize=4096)
-def _ranks(n: int, q: float) -> tuple[int | None, int | None]:
-    """Positions (from 0) of the two order statistics. Remembered: a full window asks with the same n each time."""
+def ranks(n: int, q: float) -> tuple[int | None, int | None]:
+    """Positions (from 0) of the order statistics that enclose the q-quantile of n values, None where there is none.
+
+    Remembered: a full window asks with the same n each time.
+    """
     below = _largest_below_tail(n, q)
     above = _largest_below_tail(n, 1 - q)  # the upper end is the lower end seen from above
     return below, None if above is None else n - 1 - above
