@@ -21,8 +21,9 @@ Exit codes:
     0  fine
     1  a defect of perfmon's own; also what --check or healthcheck found wrong,
        or a process that cannot be profiled
-   97  too little was seen to say (watch)
-   99  a probe failed, or what is watched leaks
+   97  too little was seen to say (watch), or the generator and not the target was
+       the limit (load)
+   99  a probe failed, a threshold is broken, or what is watched leaks
   104  bad configuration or usage
   105  interrupted
 """

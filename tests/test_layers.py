@@ -12,9 +12,10 @@ ROOT = Path(__file__).parent.parent / "perfmon"
 # From the top to the bottom; a module may import from its own line and from those below it.
 LAYERS = (
     ("cli", "__main__", "commands"),
-    ("monitor", "provision"),
+    ("monitor", "provision", "perftest"),
     ("config", "measure", "logs", "waterfall", "explanation", "watched"),
-    ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries"),
+    ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries", "executors", "reports"),
+    ("telling",),
     ("answer",),
     (
         "network",
@@ -52,10 +53,11 @@ LAYERS = (
         "metrics",
         "steps",
         "template",
+        *("offer", "shapes", "scenario", "run", "chart"),
     ),
     ("instrument",),
 )
-KINDS = ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries")
+KINDS = ("probes", "samplers", "conditions", "receivers", "simulators", "discoveries", "executors", "reports")
 HEAVY = (
     "numpy",
     "matplotlib",
@@ -125,9 +127,9 @@ def test_kinds_do_not_know_each_other(path):
     assert siblings <= {own_package}
 
 
-@pytest.mark.parametrize("one", ["monitor", "provision"])
+@pytest.mark.parametrize("one", ["monitor", "provision", "perftest"])
 def test_machinery_side_by_side_stays_apart(one):
-    others = {"monitor", "provision"} - {one}
+    others = {"monitor", "provision", "perftest"} - {one}
     for path in modules():
         if path.parts[1:2] == (one,):
             assert not {other for other in imports(path) if part(other) in others}, name_of(path)

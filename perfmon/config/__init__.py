@@ -21,12 +21,14 @@ from perfmon.config.convert import WRONG, Reading, key_path
 from perfmon.config.discovered import Discovery
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
 from perfmon.config.parts import BUILT_IN, modules_of, probes_of, receivers_of, rules_of, samplers_of
+from perfmon.config.scenarios import scenarios_of
 from perfmon.config.sections import Place, items, members, seen_from, settings, single
 from perfmon.config.targets import Timed
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.errors import ConfigError, Problem
 from perfmon.model import Check, Module, Receiver, Rule, Sampler
+from perfmon.scenario import Scenario
 from perfmon.selection import Selectable
 from perfmon.units import quoted
 
@@ -38,6 +40,7 @@ __all__ = [
     "Network",
     "State",
     "Web",
+    "for_scenario",
     "from_mapping",
     "from_urls",
     "load",
@@ -94,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     samplers: tuple[Sampler, ...]
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
+    scenarios: tuple[Scenario, ...]
     web: Web
     state: State
     limits: Limits
@@ -153,6 +157,20 @@ def from_mapping(document: Mapping[str, Any], *, env: Mapping[str, str] = os.env
     except ConfigError as error:
         # It stands in no lines.
         raise ConfigError([msgspec.structs.replace(one, line=0) for one in error.problems]) from None
+
+
+def for_scenario(document: Mapping[str, Any], paths: Sequence[str | Path] = ()) -> Scenario:
+    """A scenario of the command line, `document` as a file would have it; `paths` are files with modules.
+
+    Raises ConfigError with all that is wrong.
+    """
+    reading = Reading(os.environ)
+    own = _parse(msgspec.json.encode({"scenarios": [document]}), _COMMAND_LINE, reading)
+    roots = [_parse(_content(str(path), reading), str(path), reading) for path in paths]
+    try:
+        return _assembled([root for root in (*roots, own) if root is not None], reading).scenarios[-1]
+    except ConfigError as error:
+        raise ConfigError([_without_place(problem) for problem in error.problems]) from None
 
 
 def _without_place(problem: Problem) -> Problem:
@@ -296,6 +314,7 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         "samplers": samplers_of(items(roots, "samplers", reading), watched, short),
         "rules": rules_of(items(roots, "rules", reading), watched, short),
         "receivers": receivers_of(items(roots, "receivers", reading)),
+        "scenarios": scenarios_of(items(roots, "scenarios", reading), modules),
     }
     web = _web(single(roots, "web", reading))
     state = settings(single(roots, "state", reading), StateSection)

@@ -25,6 +25,7 @@ __all__ = [
     "ReceiverSection",
     "RuleSection",
     "SamplerSection",
+    "ScenarioSection",
     "StateSection",
     "TargetSection",
     "WebSection",
@@ -207,6 +208,38 @@ class ReceiverSection(Section, frozen=True, kw_only=True):
     name: Annotated[Name, _says("Exported as label `receiver`.")]
 
 
+class ScenarioSection(Section, frozen=True, kw_only=True):
+    """A test under load. Exactly one further key names the executor and holds its settings."""
+
+    name: Annotated[Name, _says("By which `perfmon load FILE --scenario NAME` finds it.")]
+    target: Annotated[Address, _says("URL or host:port, as the module's prober wants it.")]
+    hostname: Annotated[PublicText, _says("Host header and TLS server name, where they differ from the target.")] = ""
+    module: Annotated[
+        Name | None, _says("What one arrival does. Default: `http_2xx`, of a bare host:port `tcp_connect`.")
+    ] = None
+    timeout: Annotated[Timeout | None, _says("How long one arrival may take. Default: the module's.")] = None
+    thresholds: Annotated[
+        tuple[PublicText, ...],
+        _says(
+            "What must hold of the whole, see [thresholds](#thresholds-of-a-scenario). Default: `failed: rate < 1%`."
+        ),
+    ] = ()
+    max_in_flight: Annotated[
+        int, msgspec.Meta(ge=1, le=100_000, description="Arrivals under way at the same time at most.")
+    ] = 1_000
+    late: Annotated[
+        Literal["queue", "drop"],
+        _says(
+            "What becomes of arrivals beyond that: they wait, which is part of their time, or are dropped and missed."
+        ),
+    ] = "queue"
+    think_time: Annotated[Wait, _says("Pause of a user between two runs.")] = 0.0
+    graceful_stop: Annotated[
+        Wait, _says("How long to wait for answers after the last arrival; what comes later is missed.")
+    ] = 30.0
+    keep_alive: Annotated[bool, _says("Whether HTTP connections are used again, as browsers and clients do.")] = True
+
+
 class WebSection(Section, frozen=True, kw_only=True):
     """The daemon's own pages."""
 
@@ -271,6 +304,7 @@ class File(Section, frozen=True, kw_only=True):
     samplers: Annotated[list[SamplerSection], _says("What to read.")] = []
     rules: Annotated[list[RuleSection], _says("What must hold.")] = []
     receivers: Annotated[list[ReceiverSection], _says("Who hears of it when it does not.")] = []
+    scenarios: Annotated[list[ScenarioSection], _says("Tests that `perfmon load` runs.")] = []
     web: Annotated[WebSection, _says("The daemon's own pages.")] = WebSection()
     state: Annotated[StateSection, _says("What a restart must not forget.")] = StateSection()
     limits: Annotated[LimitsSection, _says("Bounds that keep a mistake from becoming an outage.")] = LimitsSection()
@@ -283,5 +317,6 @@ KINDS: dict[type[Section], str] = {
     RuleSection: "conditions",
     ReceiverSection: "receivers",
     DiscoverySection: "discoveries",
+    ScenarioSection: "executors",
 }
 """Sections with a further key, and the folder whose kinds may stand there."""

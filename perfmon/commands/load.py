@@ -1,0 +1,294 @@
+"""Put a target under load, and prove what it can take."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+import msgspec
+
+from perfmon import kinds, units
+from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_INVALID_RUN, EXIT_THRESHOLD, UsageError
+from perfmon.scenario import STANDARD, Scenario, named_demand
+from perfmon.units import quoted
+
+if TYPE_CHECKING:
+    from perfmon.clock import Clock
+    from perfmon.run import Report, Snapshot, Tally
+
+__all__ = ["command"]
+
+
+class _Written(click.ParamType[Any]):
+    """A value as it stands in a configuration file, read by one of the functions of `units` or `scenario`."""
+
+    def __init__(self, name: str, read: Any) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _stages(text: str) -> list[dict[str, float]]:
+    """`30s:200,1m:200,10s:0` as stages."""
+    stages = []
+    for part in text.split(","):
+        duration, colon, target = part.partition(":")
+        if not colon:
+            raise ValueError(f"expected stages such as 30s:200,1m:200,10s:0, got {quoted(text)}")
+        height = units.parse_rate(target.strip())
+        whole = int(height) if height.is_integer() else height  # users are whole
+        stages.append({"duration": units.parse_duration(duration.strip()), "target": whole})
+    return stages
+
+
+_DURATION, _RATE = _Written("duration", units.parse_duration), _Written("rate", units.parse_rate)
+
+
+@click.command("load")
+@click.argument("where", metavar="URL|HOST:PORT|FILE")
+@click.option("--scenario", "name", metavar="NAME", help="Which of the file's scenarios. [the only one]")
+@click.option("--rate", type=_RATE, help="Arrivals per second, however long each takes: 200, 200/s, 600/min.")
+@click.option("--users", type=click.IntRange(1, 100_000), help="Users who come again when they are done.")
+@click.option("--duration", type=_DURATION, help="How long. [30s]")
+@click.option("--stages", type=_Written("stages", _stages), help="DURATION:TARGET,... from 0, of arrivals per second.")
+@click.option("--preset", type=click.Choice(["load", "stress", "spike", "burst", "ramp", "soak"]), help="A shape.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Runs that --users share, in place of a duration.")
+@click.option("--executor", metavar="NAME", help="How it is offered, where the other options leave a choice.")
+@click.option("--arrivals", type=click.Choice(["uniform", "poisson"]), help="How arrivals are spaced. [uniform]")
+@click.option("--seed", type=int, help="Of poisson. [1]")
+@click.option(
+    "--threshold",
+    "demands",
+    multiple=True,
+    type=_Written("threshold", named_demand),
+    help="What must hold: 'p(95) < 200ms', 'failed: rate < 1%', 'done: rate > 100/s'; repeatable.",
+)
+@click.option("--module", metavar="NAME", help="What one arrival does. [http_2xx, or tcp_connect for HOST:PORT]")
+@click.option("--config", "--config.file", "files", multiple=True, type=click.Path(), help="Where modules stand.")
+@click.option("--timeout", "timeout_s", type=_DURATION, help="Of one arrival, in place of the module's.")
+@click.option("--think", "think_s", type=_DURATION, help="Pause of a user between two runs. [0s]")
+@click.option("--max-in-flight", type=click.IntRange(1, 100_000), help="Arrivals at the same time. [1000]")
+@click.option("--late", type=click.Choice(["queue", "drop"]), help="What becomes of those beyond it. [queue]")
+@click.option("--keep-alive/--no-keep-alive", default=None, help="Whether connections are used again. [they are]")
+@click.option("--abort", is_flag=True, help="End as soon as a threshold is broken for certain.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("reports/performance"), help="Where runs are kept."
+)
+@click.option("--rows/--no-rows", default=True, help="Write a row for each request. [written]")
+@click.option("--json", "as_json", is_flag=True, help="metrics.json on stdout in place of words.")
+@click.option("--preflight/--no-preflight", default=True, help="Ask the target once before any load. [asked]")
+@click.option("--allow-public", is_flag=True, help="Let load go to addresses of the Internet.")
+def command(where: str, name: str | None, **options: Any) -> int:
+    """Put a target under load, and prove what it can take.
+
+    Latency counts from the intended start, so a target that stalls cannot hide it; what is dropped or never answered is
+    a miss. Exits with 0 when every threshold holds, 99 when one is broken, 97 when the generator and not the target was
+    the limit, 105 when interrupted or when the target does not answer at all, 104 for bad usage.
+
+    \b
+    Examples:
+      perfmon load http://127.0.0.1:8080/ --rate 200 --duration 30s --threshold 'p(95) < 200ms'
+      perfmon load http://127.0.0.1:8080/ --users 10 --think 100ms --duration 1m
+      perfmon load http://127.0.0.1:8080/ --preset spike --rate 500 --duration 2m --arrivals poisson
+      perfmon load perfmon.yml --scenario checkout
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    scenario = _of_file(where, name, given) if _is_file(where) else _of_flags(where, name, given)
+    report = _run(scenario, given)
+    return _exit_code(report)
+
+
+def _exit_code(report: "Report") -> int:
+    run = report.run
+    if run.ended == "interrupted":
+        return EXIT_INTERRUPTED
+    if run.generator.verdict == "INVALID":
+        return EXIT_INVALID_RUN
+    return EXIT_FINE if report.passed else EXIT_THRESHOLD
+
+
+# ---------------------------------------------------------------- the scenario
+
+_OF_OFFER = ("rate", "users", "duration", "stages", "preset", "iterations", "executor", "arrivals", "seed")
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith((".yml", ".yaml")) and "://" not in where
+
+
+def _of_file(where: str, name: str | None, given: Mapping[str, Any]) -> Scenario:
+    """The scenario as it is written; what it offers can only be changed there."""
+    from perfmon import config  # noqa: PLC0415 - reads YAML, which --help need not
+
+    for flag in (*_OF_OFFER, "module"):
+        if flag in given:
+            raise UsageError(f"--{flag} has no effect on a scenario of a file, where it is written")
+    scenarios = config.load([where, *given["files"]]).scenarios
+    if not scenarios:
+        raise UsageError(f'"{where}" has no scenarios')
+    known = tuple(one.name for one in scenarios)
+    if name is None and len(scenarios) > 1:
+        raise UsageError(f'--scenario is missing: "{where}" has {len(scenarios)} of them, {kinds.choice(known)}')
+    if name is not None and name not in known:
+        raise UsageError(f"--scenario: {kinds.unknown(name, known)}")
+    chosen = next(one for one in scenarios if name in (None, one.name))
+    demands = (*chosen.demands, *given["demands"])
+    return _adjusted(msgspec.structs.replace(chosen, demands=demands), given)
+
+
+def _of_flags(where: str, name: str | None, given: Mapping[str, Any]) -> Scenario:
+    """The flags as the scenario that a file would have, so that they are read as one."""
+    from perfmon import config  # noqa: PLC0415 - reads YAML, which --help need not
+
+    if "://" not in where and ":" not in where:
+        raise UsageError(f"expected a URL, HOST:PORT, or a file of scenarios that ends in .yml, got {quoted(where)}")
+    executor = given.get("executor") or _executor(given)
+    if executor not in kinds.names("executors"):
+        raise UsageError(f"--executor: {kinds.unknown(executor, kinds.names('executors'))}")
+    document = {
+        "name": name or _name_of(where),
+        "target": where,
+        executor: _settings(executor, given),
+        **({"module": given["module"]} if "module" in given else {}),
+    }
+    scenario = config.for_scenario(document, given["files"])
+    demands = given["demands"] or STANDARD
+    return _adjusted(msgspec.structs.replace(scenario, demands=tuple(demands)), given)
+
+
+def _name_of(where: str) -> str:
+    """The host of a URL: what a run is called when nobody calls it anything."""
+    rest = where.partition("://")[2] or where
+    return re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0][:100] or "test"
+
+
+def _executor(given: Mapping[str, Any]) -> str:
+    """The executor that the flags mean."""
+    if "rate" in given and "users" in given:
+        raise UsageError(
+            "--rate and --users stand side by side: arrivals wait for nobody, users do; expected one of them"
+        )
+    shaped = "stages" in given or "preset" in given
+    if "users" in given:
+        return "ramping_vus" if shaped else "shared_iterations" if "iterations" in given else "constant_vus"
+    if "iterations" in given:
+        raise UsageError("--iterations needs --users, who make them")
+    if shaped:
+        return "ramping_arrival_rate"
+    if "rate" not in given:
+        raise UsageError("expected --rate (arrivals per second) or --users, such as --rate 100 --duration 30s")
+    return "constant_arrival_rate"
+
+
+def _settings(executor: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that the executor has a setting for; one that it has none for is refused by its name."""
+    known = {field.name for field in msgspec.structs.fields(kinds.load("executors", executor).Config)}
+    named = {"duration": "max_duration"} if "max_duration" in known else {}
+    settings = {named.get(flag, flag): given[flag] for flag in _OF_OFFER if flag in given and flag != "executor"}
+    if "duration" in known and not {"duration", "stages"} & settings.keys():
+        settings["duration"] = _DEFAULT_DURATION_S
+    for flag in settings:
+        if flag not in known:
+            raise UsageError(f"--{flag} has no effect on {executor}, which has: {', '.join(sorted(known))}")
+    return settings
+
+
+_DEFAULT_DURATION_S = 30.0
+
+
+def _adjusted(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
+    """With what flags may set of any scenario."""
+    flags = ("max_in_flight", "late", "think_s", "keep_alive")
+    module = scenario.module
+    if "timeout_s" in given:
+        module = msgspec.structs.replace(module, timeout_s=max(0.001, given["timeout_s"]))
+    own = {flag: given[flag] for flag in flags if flag in given}
+    return msgspec.structs.replace(scenario, module=module, **own)
+
+
+# ---------------------------------------------------------------- the run
+
+
+def _run(scenario: Scenario, given: Mapping[str, Any]) -> "Report":
+    import uvloop  # noqa: PLC0415 - --help need not load it
+
+    report, folder = uvloop.run(_load(scenario, given))
+    render = kinds.load("reports", "json" if given["as_json"] else "text").render
+    click.echo(render(report), nl=False)
+    click.echo(f"{folder}/", err=True)
+    return report
+
+
+async def _load(scenario: Scenario, given: Mapping[str, Any]) -> "tuple[Report, Path]":
+    from perfmon.clock import SystemClock  # noqa: PLC0415 - --help need not load it
+    from perfmon.perftest import load  # noqa: PLC0415 - loads libcurl
+
+    clock = SystemClock()
+    watched: list[_Watch] = []
+
+    def begin() -> _Watch:
+        watched.append(_Watch(scenario, given, clock))
+        return watched[0]
+
+    report = await load.run(
+        scenario,
+        begin,
+        clock=clock,
+        rows=given["rows"],
+        abort=given["abort"],
+        public=given["allow_public"],
+        look_first=given["preflight"],
+    )
+    return watched[0].finish(report)
+
+
+class _Watch:
+    """Looks on: shows what happens on stderr, and keeps it in the run's folder."""
+
+    def __init__(self, scenario: Scenario, given: Mapping[str, Any], clock: "Clock") -> None:
+        from rich.console import Console  # noqa: PLC0415 - --help need not load it
+
+        from perfmon.perftest.folder import Folder, folder_name  # noqa: PLC0415 - as above
+        from perfmon.perftest.live import open_view  # noqa: PLC0415 - as above
+
+        path = given["out"] / folder_name(scenario, clock.wall())
+        self._folder = Folder(path, scenario, clock=clock, rows=given["rows"])
+        self._view = open_view(scenario, Console(stderr=True, highlight=False, soft_wrap=True))
+        self._defects: dict[str, int] = {}
+        self.row = self._folder.row
+
+    def __enter__(self) -> Self:
+        self._view.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._view.__exit__(kind, error, traceback)
+
+    def second(self, second: "Snapshot", tally: "Tally") -> None:
+        """Keep it and show it."""
+        self._folder.second(second)
+        self._view.second(second, tally)
+
+    def defect(self, where: str, error: Exception) -> None:
+        """Count it; the report names it."""
+        what = f"defect of perfmon's own in {where}: {type(error).__name__}: {error}"
+        if what in self._defects or len(self._defects) < _MOST_DEFECTS:
+            self._defects[what] = self._defects.get(what, 0) + 1
+
+    def finish(self, report: "Report") -> "tuple[Report, Path]":
+        """Write the reports."""
+        notes = tuple(f"{what} ({count} times)" for what, count in self._defects.items())
+        report = msgspec.structs.replace(report, run=msgspec.structs.replace(report.run, notes=notes))
+        return self._folder.finish(report), self._folder.path
+
+
+_MOST_DEFECTS = 20
