@@ -165,7 +165,9 @@ class Engine:
         try:
             await self._one(due)
             while self._waiting:
-                await self._one(self._waiting.popleft())
+                await asyncio.sleep(0)  # answers that are there at once would else keep the loop to themselves
+                if self._waiting:
+                    await self._one(self._waiting.popleft())
         finally:
             self._in_flight -= 1
             if not self._in_flight:
