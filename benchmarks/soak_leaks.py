@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 from harness import get, metric, perfmon, temporary, workplace
 
-from perfmon.units import format_quantity, parse_quantity
+from perfmon.units import parse_quantity
 
 PROGRAM = """
 import contextlib, sys, threading, time
@@ -211,13 +211,12 @@ def report(targets: Sequence[Target], seen: Mapping[str, Seen]) -> int:
 
 
 def row(name: str, truth: float, found: Seen, *, right: bool) -> str:
-    low, slope, high = (shown(value) for value in found.slope)
-    off = f"{100 * (found.slope[1] / truth - 1):+.0f} %" if truth else ""
+    low, slope, high = (value / 1024 for value in found.slope)
     cells = [
         name,
-        f"{shown(truth)}/s" if truth else "nothing",
-        f"{slope}/s ({low} to {high})",
-        off,
+        f"{truth / 1024:.2f} KiB/s" if truth else "nothing",
+        f"{slope:.2f} KiB/s ({low:.2f} to {high:.2f})",
+        f"{100 * (found.slope[1] / truth - 1):+.1f} %" if truth else "",
         found.verdict,
         minutes(found.first_s.get("leak")),
         minutes(found.first_s.get("firing")),
@@ -230,10 +229,6 @@ def calls_per_s(target: Target) -> float:
     """What the process says of itself when it is told to end."""
     said, _ = target.process.communicate("end\n", timeout=30)
     return float(said)
-
-
-def shown(size: float) -> str:
-    return ("-" if size < 0 else "") + format_quantity(abs(size), "bytes", brief=True)
 
 
 def minutes(seconds: float | None) -> str:
