@@ -113,6 +113,10 @@ def main() -> int:
     parser.add_argument("--releases", type=Path, default=Path(".run/leaks"), help="where they are installed")
     parser.add_argument("--growth", type=growth, default="64KiB", help="of the leaky ones, a second")
     options = parser.parse_args()
+    if options.minutes < 4:
+        parser.error(
+            "expected 4 minutes at least: a verdict needs some hundred points, and half of them are its window"
+        )
     for name in options.pairs:
         install(options.releases, name, PAIRS[name])
     print(
