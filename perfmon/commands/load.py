@@ -11,6 +11,7 @@ import msgspec
 
 from perfmon import kinds, units
 from perfmon.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_INVALID_RUN, EXIT_THRESHOLD, UsageError
+from perfmon.offer import Open
 from perfmon.scenario import STANDARD, Scenario, named_demand
 from perfmon.units import quoted
 
@@ -207,6 +208,11 @@ def _adjusted(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
     """With what flags may set of any scenario."""
     flags = ("max_in_flight", "late", "think_s", "keep_alive")
     module = scenario.module
+    without_effect = ("think_s",) if isinstance(scenario.offer, Open) else ("max_in_flight", "late")
+    for flag in without_effect:
+        if flag in given:
+            name = flag.removesuffix("_s").replace("_", "-")
+            raise UsageError(f"--{name} has no effect on {scenario.executor}")
     if "timeout_s" in given:
         module = msgspec.structs.replace(module, timeout_s=max(0.001, given["timeout_s"]))
     own = {flag: given[flag] for flag in flags if flag in given}

@@ -194,6 +194,8 @@ def test_each_way_to_offer_load_by_flags(server, tmp_path, arguments, least, mos
         (["--rate=1", "--threshold=speed: p(95) < 1s"], 'unknown metric "speed"'),
         (["--rate=1", "--module=htpp"], 'unknown "htpp"'),
         (["--rate=1", "--iterations=3"], "--iterations"),
+        (["--rate=1", "--think=1s"], "--think has no effect on constant_arrival_rate"),
+        (["--users=1", "--max-in-flight=5"], "--max-in-flight has no effect on constant_vus"),
     ],
 )
 def test_bad_usage_is_104_and_says_what_was_expected(arguments, message, capsys):
