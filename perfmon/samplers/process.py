@@ -124,7 +124,7 @@ _OWN = (
     family_named(
         "perfmon_process_memory_limit_bytes",
         "What the group's memory cannot pass: the limit of the control group that all its processes are in, or of one"
-        " above it, or the machine's memory where that is less.",
+        " above it; absent when there is none, or the machine has less.",
         "group",
     ),
     family_named(
@@ -346,15 +346,14 @@ class _Crowd:
         self._lost = False
 
     def find_limit(self, view: Look, cgroups: Cgroupfs) -> None:
-        """What their memory cannot pass; several control groups have no limit in common but the machine's memory."""
-        if not self._alive():
-            self._limit = None
-            return
+        """What their memory cannot pass: the limit of the one control group that all of them are in.
+
+        The machine's memory is none: a leak that would take a month to fill it is a leak all the same.
+        """
         told = {view.cgroup_file(life.pid) for life in self._alive()}
-        limits = [view.machine_bytes()]
-        if len(told) == 1:
-            limits.append(memory_limit(cgroups.of_process(told.pop())))
-        self._limit = min((limit for limit in limits if limit is not None), default=None)
+        limit = memory_limit(cgroups.of_process(told.pop())) if len(told) == 1 else None
+        machine = None if limit is None else view.machine_bytes()
+        self._limit = limit if machine is None or (limit is not None and limit < machine) else None
 
     def ask_for_pss(self, procfs: Procfs, budget: PssBudget) -> None:
         """Add PSS and USS to what is known of each member, as far as the budget goes."""
