@@ -3,7 +3,7 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,7 @@ _LONGEST_S = 3600
 @click.option(
     "--flamegraph", type=click.Path(path_type=Path), help="Where the page goes.  [profile_PID_TIME.html here]"
 )
+@click.option("--no-flamegraph", "undrawn", is_flag=True, help="Draw none.")
 @click.option("--snapshot", type=click.Path(path_type=Path), help="Take one capture (of --short), and keep it here.")
 @click.option(
     "--folder",
@@ -77,6 +78,7 @@ def command(
     snapshot: Path | None,
     folder: Path | None,
     *,
+    undrawn: bool,
     agreed: bool,
     python_allocators: bool,
     as_json: bool,
@@ -105,6 +107,8 @@ def command(
         folder=folder,
         shown=top,
     )
+    if undrawn and flamegraph is not None:
+        raise UsageError("--flamegraph and --no-flamegraph exclude each other")
     if compare and runs:
         raise UsageError("--compare and --run exclude each other")
     if not runs:
@@ -118,7 +122,8 @@ def command(
     if snapshot is None and long <= short:
         raise UsageError(f"--long: expected more than --short ({short}s), got {long}s")
     with _ended_in_order():
-        return _attach(arguments[0], plan, snapshot=snapshot, graph=flamegraph, agreed=agreed, as_json=as_json)
+        draw = None if undrawn else partial(_graph, flamegraph)
+        return _attach(arguments[0], plan, snapshot=snapshot, draw=draw, agreed=agreed, as_json=as_json)
 
 
 def _refuse_flags(arguments: Sequence[str]) -> None:
@@ -143,7 +148,7 @@ def _ended_in_order() -> Iterator[None]:
 # ---------------------------------------------------------------- the three things it does
 
 
-def _attach(name: str, plan: Plan, *, snapshot: Path | None, graph: Path | None, agreed: bool, as_json: bool) -> int:
+def _attach(name: str, plan: Plan, *, snapshot: Path | None, draw: "_Draw | None", agreed: bool, as_json: bool) -> int:
     procfs, clock = Procfs(), SystemClock()
     pid = _pid(name, procfs)
     _agree(attribution.cost_in_words(plan, captures=1 if snapshot else 2), agreed=agreed)
@@ -153,7 +158,7 @@ def _attach(name: str, plan: Plan, *, snapshot: Path | None, graph: Path | None,
             attribution.take(pid, plan, snapshot=snapshot, procfs=procfs, clock=clock, tell=tell)
             click.echo(f"snapshot: {snapshot}", err=True)
             return EXIT_FINE
-        graph = graph or Path(f"profile_{pid}_{_stamp(clock)}.html")
+        graph = None if draw is None else draw(pid, clock)
         found = attribution.attribute(pid, plan, graph=graph, procfs=procfs, clock=clock, tell=tell)
     except Refused as refused:
         if not as_json:
@@ -165,6 +170,14 @@ def _attach(name: str, plan: Plan, *, snapshot: Path | None, graph: Path | None,
     else:
         _tell_attribution(found)
     return EXIT_FINE
+
+
+_Draw = Callable[[int, Clock], Path]
+"""Where the flamegraph of a pid goes."""
+
+
+def _graph(named: Path | None, pid: int, clock: Clock) -> Path:
+    return named or Path(f"profile_{pid}_{_stamp(clock)}.html")
 
 
 def _compare(files: Sequence[str], plan: Plan, *, as_json: bool) -> int:
@@ -234,7 +247,8 @@ def _tell_attribution(found: Attribution) -> None:
     click.echo(f"pid {found.pid}: {_one_line(found.command)}")
     click.echo(f"what grew between captures of {found.short_s:.1f}s and {found.long_s:.1f}s, most blocks first:")
     _tell_sites(found.sites, per_s=True)
-    click.echo(f"flamegraph: {found.flamegraph}")
+    if found.flamegraph:
+        click.echo(f"flamegraph: {found.flamegraph}")
 
 
 def _tell_sites(sites: Sequence[Site], *, per_s: bool) -> None:

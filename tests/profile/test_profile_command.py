@@ -58,6 +58,10 @@ def script(tmp_path):
         (["1", "--short", "10s", "--long", "10s"], "perfmon: --long: expected more than --short (10s), got 10s"),
         (["--compare", "one"], "perfmon: --compare: expected two snapshots, got 1"),
         (["--compare", "--run", "one"], "perfmon: --compare and --run exclude each other"),
+        (
+            ["1", "--flamegraph", "a.html", "--no-flamegraph"],
+            "perfmon: --flamegraph and --no-flamegraph exclude each other",
+        ),
         (["no such program"], 'perfmon: no process is called "no such program"'),
     ],
 )
