@@ -192,6 +192,13 @@ SELF_FAMILIES = (
         ("receiver", "outcome"),
     ),
     Family("perfmon_notifications_queued", "gauge", "Notifications waiting to be sent.", ("receiver",)),
+    Family(
+        "perfmon_profiles_total",
+        "counter",
+        "Looks by memray into processes whose series leak, by outcome: `found` (places were named), `nothing`"
+        " (that grew), `ended` (with perfmon), or the reason why it could not be done.",
+        ("sampler", "outcome"),
+    ),
     Family("perfmon_store_errors_total", "counter", "Writes to the state file that failed."),
     Family("blackbox_module_unknown_total", "counter", "Requests to /probe for a module that does not exist."),
     Family("perfmon_store_lost_total", "counter", "Records dropped because the state file could not take them."),

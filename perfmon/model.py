@@ -249,6 +249,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     resolved_at: float | None = None  # set when it went from firing to inactive; kept until the next episode
     verdict: Verdict | None = None
     annotations: Labels = {}
+    notes: Labels = {}  # annotations that were found out in this episode, not written in the rule
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ def _broken(alert: Alert, rule: Rule, now: float) -> tuple[Alert, bool]:
     if alert.state == "firing":
         return replace(alert, broken_at=now), False
     if alert.state == "inactive":
-        alert = replace(alert, state="pending", active_at=now, fired_at=None, resolved_at=None)
+        alert = replace(alert, state="pending", active_at=now, fired_at=None, resolved_at=None, notes={})
     alert = replace(alert, broken_at=now)
     assert alert.active_at is not None, "a pending alert knows since when"
     if now - alert.active_at < rule.for_s:

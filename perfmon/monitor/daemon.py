@@ -23,8 +23,10 @@ from perfmon.clock import Clock, SystemClock
 from perfmon.config import Config
 from perfmon.errors import PerfmonError
 from perfmon.measure import Reading
-from perfmon.model import Check, Measurement, Sampler
+from perfmon.model import Alert, Check, Measurement, Sampler
 from perfmon.monitor import heartbeat
+from perfmon.monitor.attribution import OUTCOMES as PROFILED
+from perfmon.monitor.attribution import STACK, Attributions
 from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
@@ -39,6 +41,7 @@ from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
 from perfmon.network import Network
 from perfmon.network.address import host_of
+from perfmon.profile.order import Order
 from perfmon.selection import PROBE_METRICS
 from perfmon.threads import in_thread
 from perfmon.units import format_duration
@@ -126,8 +129,15 @@ class Daemon:
             long_window=self.series.long_window,
             show=self.exposition.observe_facts,
             store=self._store,
-            tell=self.notifier.tell,
+            tell=self._tell,
             clock=clock,
+            on_defect=self.defect,
+        )
+        self._attributions = Attributions(
+            clock=clock,
+            order=self._order,
+            annotate=lambda series, text: self.rules.annotate(series, STACK, text),
+            on_outcome=lambda alert, outcome: self.instruments.profiles.labels(alert.labels["sampler"], outcome).inc(),
             on_defect=self.defect,
         )
         self.discoveries = Discoveries(
@@ -148,6 +158,7 @@ class Daemon:
         )
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
+        self._readers: dict[str, measure.Reader] = {}  # by the key of the sampler
         self._young = 0  # checks that were new since the garbage collector was last spared
         self._reloading = asyncio.Lock()
         self._asked: set[asyncio.Task[Any]] = set()
@@ -172,7 +183,7 @@ class Daemon:
             self.watching = False
             pulse.cancel()
             await self.discoveries.stop()
-            await self.runs.stop(STOP_S)
+            await asyncio.gather(self.runs.stop(STOP_S), self._attributions.stop(STOP_S))
             await asyncio.to_thread(self._end)
         _log.info("stopped")
 
@@ -378,13 +389,16 @@ class Daemon:
         if former is not None and not _reads_the_same(former, sampler):
             self._forget(sampler.key, now)
         self._samplers[sampler.key] = sampler
+        self._readers[sampler.key] = reader
         for series in self.series.add_sampler(sampler):
             self._judge(series, now)
         self.runs.add(sampler.key, sampler.interval_s, partial(self._sample, sampler, reader))
 
     def _forget(self, key: str, now: float) -> None:
         self._checks.pop(key, None)
-        self._samplers.pop(key, None)
+        self._readers.pop(key, None)
+        if (sampler := self._samplers.pop(key, None)) is not None:
+            self.instruments.forget_sampler(sampler.name, PROFILED)
         self._memory.forget(key)
         self.runs.remove(key)
         self.exposition.remove(key)
@@ -481,6 +495,22 @@ class Daemon:
     def _judge(self, series: SampleSeries, now: float) -> None:
         names, interval_s = (series.what.name,), series.sampler.interval_s
         self.rules.add(series.key, series.labels, names, interval_s=interval_s, now=now)
+
+    def _tell(self, alerts: Sequence[Alert]) -> None:
+        self.notifier.tell(alerts)
+        self._attributions.consider(alerts)
+
+    def _order(self, alert: Alert) -> Order | None:
+        """Whom to profile for an alert: its series leaks, and its sampler has leave to look into the process."""
+        if not any(rule.name == alert.rule and rule.kind == "leak" for rule in self.config.rules):
+            return None
+        for key, past in self.series.samplers.items():
+            series = past.series.get(alert.series)
+            ask = getattr(self._readers.get(key), "to_profile", None)
+            if series is not None and ask is not None:
+                order: Order | None = ask(series.what.name, series.what.labels)
+                return order
+        return None
 
     async def _sweep(self) -> None:
         self.rules.sweep(self.clock.monotonic())

@@ -198,6 +198,11 @@ class Rules:
         self._show(appointment.key, labels, verdict.facts)
         return self._record(list(self._moved(judge, series, verdict, now)))
 
+    def annotate(self, key: str, name: str, text: str) -> list[Alert]:
+        """Give what fires for a series an annotation that stays as long as it does; answers with alerts told."""
+        firing = [found for found in self._alerts_of(key) if found.state == "firing"]
+        return self._record([_Change(alert=_noted(found, {name: text}), told=True, gone=False) for found in firing])
+
     def alerts(self) -> list[Alert]:
         """Every alert that is pending or firing, or was resolved and has not been pending since."""
         return [found for of_series in self._alerts.values() for found in of_series.values()]
@@ -326,7 +331,7 @@ class Rules:
         """With its words as of now; when it is fine again it keeps those of when it was last broken."""
         if found.state == "inactive" or not _is_broken(found):
             return found
-        return replace(found, annotations=annotate(rule.annotations, found, self._clock))
+        return _noted(replace(found, annotations=annotate(rule.annotations, found, self._clock)), {})
 
     def _record(self, changes: Sequence["_Change"]) -> list[Alert]:
         """Keep the alerts, remember them in the store and tell receivers, all or nothing."""
@@ -458,6 +463,12 @@ def _turned(before: Alert, after: Alert) -> bool:
 
 def _is_broken(found: Alert) -> bool:
     return found.verdict is not None and found.verdict.broken
+
+
+def _noted(found: Alert, more: Labels) -> Alert:
+    """With what was found out about it among its annotations."""
+    notes = {**found.notes, **more}
+    return replace(found, notes=notes, annotations={**found.annotations, **notes})
 
 
 def _is_over(found: Alert) -> bool:

@@ -49,6 +49,7 @@ class Instruments:
         self.alerts = self._gauge("perfmon_alerts", self.registry)
         self.notifications = self._counter("perfmon_notifications_total")
         self.notifications_queued = self._gauge("perfmon_notifications_queued", self.registry)
+        self.profiles = self._counter("perfmon_profiles_total")
         self.store_errors = self._counter("perfmon_store_errors_total")
         self.store_lost = self._counter("perfmon_store_lost_total")
         self.module_unknown = self._counter("blackbox_module_unknown_total")
@@ -76,6 +77,11 @@ class Instruments:
         """Show nothing any more of a receiver that is gone."""
         for outcome in outcomes:
             remove(self.notifications, receiver, outcome)
+
+    def forget_sampler(self, sampler: str, outcomes: Iterable[str]) -> None:
+        """Show nothing any more of the profiles of a sampler that is gone."""
+        for outcome in outcomes:
+            remove(self.profiles, sampler, outcome)
 
     def _counter(self, name: str) -> Counter:
         family = _FAMILIES[name]

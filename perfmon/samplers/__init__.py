@@ -7,6 +7,10 @@ A sampler is opened once and read many times:
     class Reader:
         missing: str                       what the last reading sought and did not find, in words; "" when all is there
         def sample(self) -> list[Sample]   one reading
+        def to_profile(self, metric: str, labels: Labels) -> Order | None
+                                           optional: the process to look into when this series (by its own labels)
+                                           leaks; None unless the config gives leave. Called in the event loop's
+                                           thread, maybe during a `sample`
 
 `open` reads nothing and never fails. `sample` runs in a worker thread, at most once at a time for one reader; it may
 keep what it knows between readings (pids, last counters), and frees everything it opened before it returns. It answers

@@ -19,12 +19,13 @@ from perfmon.cgroup_usage import memory_limit
 from perfmon.cgroupfs import Cgroupfs, path_glob
 from perfmon.clock import Clock
 from perfmon.metrics import family_named
-from perfmon.model import Sample
+from perfmon.model import Labels, Sample
 from perfmon.process_life import BORN, GAUGES, Key, Life, Moment, PssBudget, up_to
 from perfmon.process_table import Look, in_words
 from perfmon.procfs import ProcessStat, Procfs
+from perfmon.profile.order import Order
 from perfmon.short_form import Growth, Sentence, Short
-from perfmon.units import Bytes, Duration
+from perfmon.units import Bytes, Duration, format_duration
 
 __all__ = ["FAMILIES", "Config", "Group", "Reader", "check", "open"]
 
@@ -53,6 +54,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default=2.0 * 1024**3, name="pss_max"
     )  # not of larger ones: some 25 ms per GiB
     pss_budget_s: Annotated[Duration, Meta(gt=0)] = msgspec.field(default=0.1, name="pss_budget")  # of one reading
+    profile: bool = False  # memray into the largest process of a group when its memory leaks; it is slower meanwhile
+    profile_every_s: Annotated[Duration, Meta(gt=0)] = msgspec.field(default=3600.0, name="profile_every")  # each
+    profile_short_s: Annotated[Duration, Meta(ge=1, le=3600)] = msgspec.field(
+        default=10.0, name="profile_short"
+    )  # a capture
+    profile_long_s: Annotated[Duration, Meta(ge=1, le=3600)] = msgspec.field(
+        default=40.0, name="profile_long"
+    )  # the next
     cgroups: str = "/sys/fs/cgroup"  # where limits of control groups are found: /host/sys/fs/cgroup in a container
     procfs: str = "/proc"  # where the kernel's files are mounted: /host/proc in a container
 
@@ -227,6 +236,7 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{path}.name", f'"{group.name}" names {names[group.name]} groups, expected one of each name'
         for field, message in _mistakes(group):
             yield f"{path}.{field}" if field else path, message
+    yield from _mistakes_of_profile(config)
 
 
 def open(config: Config, clock: Clock) -> "Reader":  # noqa: A001 - the contract of all samplers
@@ -246,6 +256,7 @@ class Reader:
         self._config = config
         self._next_look = self._next_search = clock.monotonic()
         self._table: Mapping[int, ProcessStat] | None = None  # the process table at the last look, None before it
+        self._largest: Mapping[str, int] = {}  # by group: whom to profile
         self._children: Mapping[int, int] = {}  # how many of each parent's, at the last look
 
     def sample(self) -> list[Sample]:
@@ -265,9 +276,21 @@ class Reader:
         if looks:
             self._remember(view, began, cost_s=self._clock.cpu() - used_s)
         self.missing = _sentence(self._crowds, len(view.unreadable))
+        if self._config.profile:
+            largest = {crowd.name: crowd.largest(view) for crowd in self._crowds}
+            self._largest = {name: pid for name, pid in largest.items() if pid is not None}  # whole, for other threads
         if self._config.pss:
             self._ask_for_pss()
         return [sample for crowd in self._crowds for sample in crowd.samples(self._children, self._config.names)]
+
+    def to_profile(self, metric: str, labels: Labels) -> Order | None:
+        """The largest process of the group, when the series is one of its memory and the config gives leave."""
+        pid = self._largest.get(labels.get("group") or labels.get("groupname", ""))
+        if pid is None or not metric.endswith("_memory_bytes"):
+            return None
+        config = self._config
+        short_s, long_s = int(config.profile_short_s), int(config.profile_long_s)
+        return Order(pid=pid, every_s=config.profile_every_s, short_s=short_s, long_s=long_s)
 
     def _ask_for_pss(self) -> None:
         """Of the members of all groups in turn, until the time for it is used up."""
@@ -299,6 +322,7 @@ class _Crowd:
 
     def __init__(self, group: Group) -> None:
         self.is_named = group.itself or group.pid is not None or group.pidfile != ""  # found without a process table
+        self.name = group.name
         self._group = group
         self._pattern = re.compile(group.cmdline)
         self._cgroup = path_glob(group.cgroup) if group.cgroup else None
@@ -354,6 +378,12 @@ class _Crowd:
         limit = memory_limit(cgroups.of_process(told.pop())) if len(told) == 1 else None
         machine = None if limit is None else view.machine_bytes()
         self._limit = limit if machine is None or (limit is not None and limit < machine) else None
+
+    def largest(self, view: Look) -> int | None:
+        """The pid of the member with most private memory, perfmon aside, which cannot be looked into by itself."""
+        others = [life for life in self._alive() if life.pid != view.own_pid]
+        private = {life.pid: life.reading.values.get(("private_memory_bytes", ""), 0.0) for life in others}
+        return max(private, key=private.__getitem__, default=None)
 
     def ask_for_pss(self, procfs: Procfs, budget: PssBudget) -> None:
         """Add PSS and USS to what is known of each member, as far as the budget goes."""
@@ -512,6 +542,17 @@ def _sentence(crowds: Iterable[_Crowd], unreadable: int) -> str:
 
 
 # ---------------------------------------------------------------- mistakes in a config
+
+
+def _mistakes_of_profile(config: Config) -> Iterator[tuple[str, str]]:
+    """Whole seconds are what memray takes, and its processes those that perfmon itself sees."""
+    for field, spans_s in (("profile_short", config.profile_short_s), ("profile_long", config.profile_long_s)):
+        if spans_s != int(spans_s):
+            yield field, f"expected whole seconds, got {format_duration(spans_s)}"
+    if config.profile_long_s <= config.profile_short_s:
+        yield "profile_long", f"expected more than profile_short, which is {format_duration(config.profile_short_s)}"
+    if config.profile and config.procfs != "/proc":
+        yield "profile", f'expected no profile with procfs "{config.procfs}": those processes have other pids here'
 
 
 def _mistakes(group: Group) -> Iterator[tuple[str, str]]:

@@ -124,6 +124,35 @@ def test_annotations_are_filled_in_when_it_fires_and_stay_so_when_it_is_over():
     assert "last of failed is 0" in over.verdict.why
 
 
+def test_what_was_found_out_stays_with_an_alert_as_long_as_it_fires_also_after_a_restart(tmp_path):
+    world = World(down(keep_firing_for_s=60.0), path=str(tmp_path / "state"))
+    world.add("a")
+    world.point("a", 1.0)
+    world.heard()
+
+    world.rules.annotate("a", "leak_stack", "shop.py:31")
+    assert [("critical", "firing")] == world.heard()
+    world.point("a", 0.0)
+    world.point("a", 1.0)
+    world.store.close(5.0)
+    later = World(down(), path=str(tmp_path / "state"))
+    later.add("a")
+    [over] = later.point("a", 0.0)
+    [again] = later.point("a", 1.0)
+
+    assert "shop.py:31" == over.annotations["leak_stack"]
+    assert "leak_stack" not in again.annotations
+
+
+def test_what_does_not_fire_gets_no_annotation():
+    world = World(down(for_s=20.0))
+    world.add("a")
+    world.point("a", 1.0)
+
+    assert [] == world.rules.annotate("a", "leak_stack", "shop.py:31")
+    assert [] == world.rules.annotate("b", "leak_stack", "shop.py:31")
+
+
 def test_for_and_keep_firing_for_are_kept():
     world = World(down(for_s=20.0, keep_firing_for_s=15.0))
     world.add("a")

@@ -15,6 +15,7 @@ import pytest
 
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.procfs import Procfs
+from perfmon.profile.order import Order
 from perfmon.samplers import process
 from perfmon.samplers.process import Config, Group
 
@@ -1139,3 +1140,35 @@ def test_a_thousand_children_are_counted_and_cost_no_more_than_a_look(spawn, wor
     assert 1000 == found["children"]
     assert took_s < 5.0
     assert 1 == values(reader.sample())["processes"]
+
+
+# ---------------------------------------------------------------- leave to profile
+
+
+def test_the_process_to_look_into_is_the_one_with_most_private_memory_and_only_of_memory(proc):
+    for pid, resident, shared in ((7, 900, 800), (8, 700, 100), (9, 500, 100)):  # pages
+        put(proc, pid)
+        (proc / str(pid) / "statm").write_text(f"1000 {resident} {shared} 1 0 300 0\n")
+    reader = of_tree(proc, SHOP, profile=True, profile_short_s=2.0, profile_long_s=5.0)
+    memory = "perfmon_process_private_memory_bytes"
+
+    assert None is reader.to_profile(memory, {"group": "g"})
+    reader.sample()
+    assert Order(pid=8, every_s=3600.0, short_s=2, long_s=5) == reader.to_profile(memory, {"group": "g"})
+    assert None is reader.to_profile("perfmon_process_open_fds", {"group": "g"})
+    assert None is reader.to_profile(memory, {"group": "other"})
+
+
+def test_without_leave_nobody_is_to_be_looked_into(proc):
+    put(proc, 7)
+    reader = of_tree(proc, SHOP)
+    reader.sample()
+
+    assert None is reader.to_profile("perfmon_process_private_memory_bytes", {"group": "g"})
+
+
+def test_perfmon_does_not_offer_itself():
+    reader = reading(Config(groups=(Group("me", itself=True),), profile=True))
+    reader.sample()
+
+    assert None is reader.to_profile("perfmon_process_private_memory_bytes", {"group": "me"})
