@@ -127,6 +127,9 @@ def test_the_program_around_it_keeps_its_signals_its_collector_and_its_log(servi
     import gc
     import logging
 
+    import structlog
+
+    structlog.reset_defaults()  # as in a program that has set nothing; other tests here have
     before = (
         signal.getsignal(signal.SIGTERM),
         signal.getsignal(signal.SIGHUP),
