@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 from daemon import Service, eventually, free_port, get
 
 import perfmon
@@ -31,6 +32,14 @@ def config_of(address, folder, **more):
         "state": {"path": str(folder / "state.sqlite3")},
         "log": {"level": "error"},
     } | more
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_others():
+    """As in a program that has set nothing about logs; other tests have, and shall not find what these set."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -127,9 +136,6 @@ def test_the_program_around_it_keeps_its_signals_its_collector_and_its_log(servi
     import gc
     import logging
 
-    import structlog
-
-    structlog.reset_defaults()  # as in a program that has set nothing; other tests here have
     before = (
         signal.getsignal(signal.SIGTERM),
         signal.getsignal(signal.SIGHUP),
