@@ -172,8 +172,8 @@ async def test_users_come_and_go_as_the_stages_say(server):
     began = min(row.started for row in onlooker.rows)
     early = sum(row.started - began < 1 for row in onlooker.rows)
     late = sum(1 <= row.started - began < 2 for row in onlooker.rows)
-    assert 30 <= early <= 50
-    assert 3 * early < late < 6 * early
+    assert 20 <= early <= 50  # one user, 20 ms and what the machine adds
+    assert 2.5 * early < late < 8 * early  # five users
 
 
 @pytest.mark.parametrize("how", ["status", "hang", "reset", "short"])
