@@ -98,11 +98,11 @@ def _memory_v1(group: Cgroup) -> Iterator[tuple[Key, float]]:
 
 
 def memory_limit(group: Cgroup) -> float | None:
-    """The lowest memory limit on a group and on those above it, in bytes; None when there is none."""
+    """The lowest memory limit on a group and on those above it, in bytes; None when none is known."""
     try:
         found = dict(_limit_v2(group) if group.is_v2 else _memory_v1(group))
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except OSError:
+        return None  # the group is gone, which reads as ENODEV too, or its files are not ours to read
     return found.get(("memory_limit_bytes", ""))
 
 

@@ -1172,3 +1172,15 @@ def test_perfmon_does_not_offer_itself():
     reader.sample()
 
     assert None is reader.to_profile("perfmon_process_private_memory_bytes", {"group": "me"})
+
+
+def test_a_limit_that_cannot_be_read_spoils_no_reading(proc, tmp_path):
+    (tmp_path / "cgroup/a/memory.max").mkdir(parents=True)  # reading it fails for root too
+    (tmp_path / "cgroup/cgroup.controllers").touch()
+    put(proc, 7)
+    (proc / "7/cgroup").write_text("0::/a\n")
+
+    found = values(of_tree(proc, SHOP, cgroups=str(tmp_path / "cgroup")).sample())
+
+    assert 1 == found["processes"]
+    assert "memory_limit_bytes" not in found
