@@ -24,6 +24,7 @@ class Look:
         self._clock = clock
         self._readings: dict[int, Moment | None] = {}
         self._command_lines: dict[int, str] = {}
+        self._cgroup_files: dict[int, str] = {}
         self._listeners: dict[int, set[str]] = {}
 
     @cached_property
@@ -65,7 +66,10 @@ class Look:
 
     def cgroup_file(self, pid: int) -> str:
         """Which control groups it is in, as the kernel writes it; "" when there is no process, or no such thing."""
-        return (self._unless_gone(pid, partial(self._procfs.read, f"{pid}/cgroup")) or b"").decode(errors="replace")
+        if pid not in self._cgroup_files:
+            raw = self._unless_gone(pid, partial(self._procfs.read, f"{pid}/cgroup")) or b""
+            self._cgroup_files[pid] = raw.decode(errors="replace")
+        return self._cgroup_files[pid]
 
     def machine_bytes(self) -> float | None:
         """The machine's memory; None where that is not told."""

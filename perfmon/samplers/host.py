@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from perfmon.cgroupfs import parse_pressure
 from perfmon.clock import Clock
 from perfmon.metrics import family_named
 from perfmon.model import Sample
@@ -245,17 +246,15 @@ def _descriptors(procfs: Procfs) -> Iterator[Sample]:
 
 
 def _pressure(procfs: Procfs, resource: str) -> Iterator[Sample]:
-    """`some avg10=0.00 avg60=0.00 avg300=0.00 total=14036781`, in microseconds, and the same for `full`.
+    """A machine's `full` of cpu says nothing: while all wait for a CPU, something runs on it.
 
-    A machine's `full` of cpu says nothing: while all wait for a CPU, something runs on it.
     See https://docs.kernel.org/accounting/psi.html.
     """
-    for line in procfs.read(f"pressure/{resource}").decode().splitlines():
-        kind, microseconds = line.split()[0], int(line.rpartition("total=")[2])
-        if kind == "some":
-            yield _sample("pressure_waiting_seconds_total", microseconds / 1e6, resource=resource)
-        elif resource != "cpu":
-            yield _sample("pressure_stalled_seconds_total", microseconds / 1e6, resource=resource)
+    seconds = parse_pressure(procfs.read(f"pressure/{resource}").decode())
+    if "some" in seconds:
+        yield _sample("pressure_waiting_seconds_total", seconds["some"], resource=resource)
+    if "full" in seconds and resource != "cpu":
+        yield _sample("pressure_stalled_seconds_total", seconds["full"], resource=resource)
 
 
 def _disks(procfs: Procfs, globs: Sequence[str], left_out: list[str]) -> Iterator[Sample]:
