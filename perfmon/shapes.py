@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-__all__ = ["SHAPES", "Shape", "Stages", "shaped"]
+__all__ = ["SHAPES", "Shape", "Stages", "objection", "shaped"]
 
 Shape = Literal["load", "stress", "spike", "burst", "ramp", "soak"]
 Stages = list[tuple[float, float]]
@@ -12,6 +12,20 @@ Stages = list[tuple[float, float]]
 def shaped(shape: Shape, peak: float, duration_s: float) -> Stages:
     """The stages of a shape; before the first the height is 0."""
     return [(share * duration_s, height * peak) for share, height in SHAPES[shape]()]
+
+
+def objection(
+    *, stages: bool, preset: Shape | None, start: float, peak: float, peak_name: str, duration_s: float
+) -> tuple[str, str] | None:
+    """Why these make neither stages nor a preset with its peak and duration, as (path, message); None when they do."""
+    if stages == (preset is not None):
+        return "", "expected either stages or a preset"
+    if stages:
+        unused = peak or duration_s
+        return ("stages", f"{peak_name} and duration are a preset's, and have no effect on stages") if unused else None
+    if not (peak > 0 and duration_s > 0):
+        return "preset", f"needs its peak ({peak_name}) and its duration, both above 0"
+    return ("start", "has no effect on a preset, which begins at 0") if start else None
 
 
 def _load() -> Stages:

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from perfmon.offer import Course, Open, Spacing
-from perfmon.shapes import Shape, shaped
+from perfmon.shapes import Shape, objection, shaped
 from perfmon.units import Duration
 
 __all__ = ["Config", "Stage", "check", "offer"]
@@ -36,14 +36,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def check(config: Config) -> Iterable[tuple[str, str]]:
     """Either form, whole; and somebody must arrive."""
-    if bool(config.stages) == (config.preset is not None):
-        yield "", "expected either stages or a preset"
-    elif config.preset is not None and not (config.rate > 0 and config.duration > 0):
-        yield "preset", "needs its peak (rate) and its duration, both above 0"
-    elif config.stages and (config.rate or config.duration):
-        yield "stages", "rate and duration are a preset's, and have no effect on stages"
-    elif config.preset is not None and config.start:
-        yield "start", "has no effect on a preset, which begins at 0"
+    found = objection(
+        stages=bool(config.stages),
+        preset=config.preset,
+        start=config.start,
+        peak=config.rate,
+        peak_name="rate",
+        duration_s=config.duration,
+    )
+    if found is not None:
+        yield found
     elif config.stages and offer(config).course.area < 1:
         yield "stages", "nobody arrives in them"
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from perfmon.offer import Closed, Course
-from perfmon.shapes import Shape, shaped
+from perfmon.shapes import Shape, objection, shaped
 from perfmon.units import Duration
 
 __all__ = ["Config", "Stage", "check", "offer"]
@@ -34,14 +34,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def check(config: Config) -> Iterable[tuple[str, str]]:
     """Either form, whole; and somebody must come."""
-    if bool(config.stages) == (config.preset is not None):
-        yield "", "expected either stages or a preset"
-    elif config.preset is not None and not (config.users > 0 and config.duration > 0):
-        yield "preset", "needs its peak (users) and its duration, both above 0"
-    elif config.stages and (config.users or config.duration):
-        yield "stages", "users and duration are a preset's, and have no effect on stages"
-    elif config.preset is not None and config.start:
-        yield "start", "has no effect on a preset, which begins at 0"
+    found = objection(
+        stages=bool(config.stages),
+        preset=config.preset,
+        start=config.start,
+        peak=config.users,
+        peak_name="users",
+        duration_s=config.duration,
+    )
+    if found is not None:
+        yield found
     elif config.stages and offer(config).course.area <= 0:
         yield "stages", "nobody comes in them"
 
