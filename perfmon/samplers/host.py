@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from errno import EOPNOTSUPP
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from perfmon.cgroupfs import parse_pressure
 from perfmon.clock import Clock
@@ -34,9 +35,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         *("!sd*[0-9]", "!hd*[0-9]", "!vd*[0-9]", "!xvd*[0-9]", "!nvme*p[0-9]*", "!mmcblk*p[0-9]*"),
     )
     interfaces: tuple[str, ...] = ("*", "!lo", "!veth*")
+    names: Annotated[tuple[Literal["perfmon", "node_exporter"], ...], Meta(min_length=1)] = ("perfmon",)  # of pressure
     procfs: str = "/proc"  # where the kernel's files are mounted: /host/proc in a container
     rootfs: str = "/"  # where the machine's root is mounted: /host in a container
 
+
+_NODE_EXPORTER = {  # how and for which resource, and what node_exporter calls it
+    (how, resource): f"node_pressure_{resource}_{how}_seconds_total"
+    for how, resources in (("waiting", ("cpu", "memory", "io")), ("stalled", ("memory", "io", "irq")))
+    for resource in resources
+}
 
 FAMILIES = (
     family_named(
@@ -70,6 +78,10 @@ FAMILIES = (
         "perfmon_host_pressure_stalled_seconds_total",
         "Time in which all tasks waited for the resource: memory, io, irq (`full` in /proc/pressure).",
         "resource",
+    ),
+    *(
+        family_named(name, f"As node_exporter names it; see perfmon_host_pressure_{how}_seconds_total.")
+        for (how, _), name in _NODE_EXPORTER.items()
     ),
     family_named("perfmon_host_fds_allocated", "File descriptors allocated on the machine."),
     family_named("perfmon_host_fds_max", "File descriptors that the machine may allocate."),
@@ -154,7 +166,7 @@ class Reader:
         yield partial(_memory, procfs)
         yield partial(_descriptors, procfs)
         for resource in ("cpu", "memory", "io", "irq"):
-            yield partial(_pressure, procfs, resource)
+            yield partial(_pressure, procfs, resource, config.names)
         yield partial(_disks, procfs, config.disks, left_out)
         yield partial(_network, procfs, config.interfaces, left_out)
         yield partial(self._filesystems, left_out)
@@ -245,16 +257,19 @@ def _descriptors(procfs: Procfs) -> Iterator[Sample]:
     yield _sample("fds_max", int(most))
 
 
-def _pressure(procfs: Procfs, resource: str) -> Iterator[Sample]:
+def _pressure(procfs: Procfs, resource: str, names: Sequence[str]) -> Iterator[Sample]:
     """A machine's `full` of cpu says nothing: while all wait for a CPU, something runs on it.
 
     See https://docs.kernel.org/accounting/psi.html.
     """
     seconds = parse_pressure(procfs.read(f"pressure/{resource}").decode())
-    if "some" in seconds:
-        yield _sample("pressure_waiting_seconds_total", seconds["some"], resource=resource)
-    if "full" in seconds and resource != "cpu":
-        yield _sample("pressure_stalled_seconds_total", seconds["full"], resource=resource)
+    for how, told in (("waiting", "some"), ("stalled", "full")):
+        if told not in seconds or (told, resource) == ("full", "cpu"):
+            continue
+        if "perfmon" in names:
+            yield _sample(f"pressure_{how}_seconds_total", seconds[told], resource=resource)
+        if "node_exporter" in names and (how, resource) in _NODE_EXPORTER:
+            yield Sample(name=_NODE_EXPORTER[how, resource], value=seconds[told])
 
 
 def _disks(procfs: Procfs, globs: Sequence[str], left_out: list[str]) -> Iterator[Sample]:

@@ -5,6 +5,7 @@ from errno import EACCES, EOPNOTSUPP
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from perfmon.clock import ManualClock
 from perfmon.procfs import Procfs
@@ -75,6 +76,33 @@ def test_pressure_is_told_in_seconds(tmp_path):
         ("pressure_stalled_seconds_total", "irq"): 0.008494,
         "read_errors_total": 0.0,
     } == values(reader.sample())
+
+
+PRESSURE = {
+    "pressure__cpu": "some avg10=0.00 total=1000000\nfull avg10=0.00 total=0\n",
+    "pressure__memory": "some avg10=0.00 total=2000000\nfull avg10=0.00 total=3000000\n",
+    "pressure__io": "some avg10=0.00 total=4000000\nfull avg10=0.00 total=5000000\n",
+    "pressure__irq": "full avg10=0.00 total=6000000\n",
+}
+BY_NODE_EXPORTER = {
+    "node_pressure_cpu_waiting_seconds_total": 1.0,
+    "node_pressure_memory_waiting_seconds_total": 2.0,
+    "node_pressure_memory_stalled_seconds_total": 3.0,
+    "node_pressure_io_waiting_seconds_total": 4.0,
+    "node_pressure_io_stalled_seconds_total": 5.0,
+    "node_pressure_irq_stalled_seconds_total": 6.0,
+}
+
+
+@pytest.mark.parametrize("names", [("node_exporter",), ("perfmon", "node_exporter")])
+def test_pressure_has_the_names_of_node_exporter_on_request(tmp_path, names):
+    """They take the place of perfmon's or stand beside them; what node_exporter names otherwise stays perfmon's."""
+    tree(tmp_path, **PRESSURE, loadavg="0.5 0.4 0.3 1/2 3")
+    found = values(host.open(host.Config(procfs=str(tmp_path), names=names), ManualClock()).sample())
+
+    assert BY_NODE_EXPORTER == {key: value for key, value in found.items() if key[:4] == "node"}
+    assert 6 * ("perfmon" in names) == sum(key[0].startswith("pressure_") for key in found)
+    assert 0.5 == found["load1"]
 
 
 def test_full_pressure_on_the_cpu_means_nothing_and_is_left_out(tmp_path):
@@ -322,10 +350,10 @@ def test_every_family_is_told_by_some_machine(mounted, tmp_path):
         meminfo="MemTotal: 1 kB\nMemAvailable: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
         diskstats=DISKSTATS,
         net__dev=NET_DEV,
-        pressure__io="some avg10=0 total=1\nfull avg10=0 total=1\n",
+        **PRESSURE,
         **{"sys__fs__file-nr": "1 0 1"},
     )
-    samples = host.open(mounted, ManualClock()).sample()
+    samples = host.open(replace(mounted, names=("perfmon", "node_exporter")), ManualClock()).sample()
 
     assert {family.name for family in host.FAMILIES} == {sample.name for sample in samples}
 
