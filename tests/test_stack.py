@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -89,21 +90,35 @@ def test_service_tells_its_health_and_waits_for_that_of_others(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_is_mounted_exists(name):
-    mounts = [mount.split(":") for mount in SERVICES[name].get("volumes", [])]
-    files = [mount for mount in mounts if mount[0].startswith("./")]
-    volumes = [mount for mount in mounts if not mount[0].startswith("./")]
+@pytest.mark.parametrize("profile", ["basic", "full"])
+def test_what_is_mounted_exists(name, profile):
+    """Of the machine only for reading; only a named volume is written to."""
+    mounts = [
+        mount.replace("${COMPOSE_PROFILES:-basic}", profile).split(":") for mount in SERVICES[name].get("volumes", [])
+    ]
+    volumes = [mount for mount in mounts if mount[0] in COMPOSE["volumes"]]
+    files = [mount for mount in mounts if mount not in volumes]
 
     assert [] == [source for source, *_ in files if not (ROOT / source).exists()]
-    assert all(mount[-1] == "ro" for mount in files)
-    assert {source for source, _ in volumes} <= COMPOSE["volumes"].keys()
+    assert all(mount[-1].split(",")[0] == "ro" for mount in files)
+
+
+def test_only_what_is_in_a_profile_may_be_left_out():
+    """What runs always depends on nothing that does not; `up` would refuse it."""
+    always = {name for name, service in SERVICES.items() if "profiles" not in service}
+
+    assert {"perfmon", "shop", "prometheus", "alertmanager", "grafana"} == always
+    assert {"full"} == {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
+    assert set() == {other for name in always for other in SERVICES[name].get("depends_on", {})} - always
 
 
 def test_image_is_built_of_the_version_of_the_package():
-    project = (ROOT / "pyproject.toml").read_text()
-    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)[1]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
 
     assert f"perfmon:{version}" == SERVICES["perfmon"]["image"] == SERVICES["shop"]["image"]
+    assert f'"perfmon[cel]=={version}"' in dockerfile
+    assert f'org.opencontainers.image.version="{version}"' in dockerfile
 
 
 # ---------------------------------------------------------------- the image
@@ -115,13 +130,19 @@ def test_dockerfile_passes_hadolint():
     assert (0, "") == (code, printed)
 
 
-def test_what_the_dockerfile_copies_is_there_and_not_ignored():
-    """`.dockerignore` lets through what is named, and nothing else."""
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
-    sources = {source for line in copied for source in line.split()}
+def test_the_image_is_built_of_what_the_wheel_is_built_of():
+    """`.dockerignore` lets that through, and nothing else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = {
+        *wheel["packages"],
+        *wheel["force-include"],
+        project["project"]["readme"],
+        *project["project"]["license-files"],
+    }
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
-    assert sources == allowed
+    assert {*sources, "pyproject.toml", "uv.lock"} == allowed
     assert all((ROOT / source).exists() for source in sources)
 
 
@@ -149,10 +170,20 @@ def test_prometheus_configuration_passes_promtool(binary, tmp_path):
 
 def test_prometheus_scrapes_services_of_the_stack_under_the_rules_job():
     jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs}
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs if "static_configs" in job}
 
     assert ["perfmon:10737"] == targets["perfmon"]
     assert {target.split(":")[0] for found in targets.values() for target in found} <= {*SERVICES, "localhost"}
+
+
+def test_prometheus_scrapes_what_the_profile_adds():
+    """Prometheus reads any number of files of that form; who adds no profile gets a list with nothing in it."""
+    lists = {file.parent.name: yaml.safe_load(file.read_text()) for file in DEPLOY.glob("prometheus/targets/*/*.yml")}
+    profile = {name for name, service in SERVICES.items() if service.get("profiles") == ["full"]}
+
+    assert {"basic": [], "full": lists["full"]} == lists
+    assert profile == {target.split(":")[0] for one in lists["full"] for target in one["targets"]}
+    assert {"node", "blackbox_exporter", "blackbox", "pushgateway"} == {one["labels"]["job"] for one in lists["full"]}
 
 
 @pytest.mark.servers
@@ -340,7 +371,7 @@ def test_healthcheck_refuses_what_makes_no_sense(arguments):
 
 
 def test_health_checks_of_the_stack_are_commands_that_exist():
-    """`perfmon` in its own image, wget in those of Prometheus, Alertmanager and Grafana."""
+    """`perfmon` in its own image; wget in those of Grafana and of Prometheus' projects, whose base is busybox."""
     for service in SERVICES.values():
         own = service["image"].startswith("perfmon:")
         assert ["perfmon" if own else "wget"] == service["healthcheck"]["test"][1:2]
