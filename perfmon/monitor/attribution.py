@@ -49,13 +49,18 @@ class Attributions:
         clock: Clock,
         order: Callable[[Alert], Order | None],
         annotate: Callable[[str, str], object],
+        disturbed: Callable[[str], None],
         on_outcome: Callable[[Alert, str], None],
         on_defect: Callable[[str, BaseException], None],
     ) -> None:
-        """`order` says whom to look into for an alert, None: nobody; `annotate` takes a series' key and the text."""
+        """`order` says whom to look into for an alert, None: nobody; `annotate` takes a series' key and the text.
+
+        `disturbed` is told of a series before and after: memray stays in the process, some 15 MiB that it did not leak.
+        """
         self._clock = clock
         self._order = order
         self._annotate = annotate
+        self._disturbed = disturbed
         self._on_outcome = on_outcome
         self._on_defect = on_defect
         self._waiting: dict[str, Alert] = {}  # by series
@@ -106,7 +111,9 @@ class Attributions:
 
     async def _look_into(self, alert: Alert, order: Order) -> None:
         _log.info("profile begins", alert=alert.rule, pid=order.pid)
+        self._disturbed(alert.series)
         said = await self._said(order)
+        self._disturbed(alert.series)
         outcome = "ended" if self._stopping else said.refused or ("found" if said.sites else "nothing")
         _log.info("profile is over", alert=alert.rule, pid=order.pid, outcome=outcome, message=said.message)
         self._on_outcome(alert, outcome)

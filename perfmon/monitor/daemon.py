@@ -137,6 +137,7 @@ class Daemon:
             clock=clock,
             order=self._order,
             annotate=lambda series, text: self.rules.annotate(series, STACK, text),
+            disturbed=lambda series: self.series.cut(series, clock.monotonic()),
             on_outcome=lambda alert, outcome: self.instruments.profiles.labels(alert.labels["sampler"], outcome).inc(),
             on_defect=self.defect,
         )

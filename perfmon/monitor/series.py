@@ -138,7 +138,8 @@ class Series:
 
     def long_window(self, key: str, metric: str, span_s: float, now: float) -> Window:
         """As `window`, of a past that may be long: in some 900 points, with their lows and with restarts."""
-        found = self._summary(key, metric, span_s).window(now)
+        summary = self._summary(key, metric, span_s)
+        found = summary.window(now)
         series = (
             self.checks[key].with_points(metric, span_s, now)
             if key in self.checks
@@ -149,9 +150,19 @@ class Series:
             times=[stretch.at for stretch in found],
             values=[stretch.middle for stretch in found],
             lows=[stretch.low for stretch in found],
-            restarts=restarts_of(found),
+            restarts=sorted((*restarts_of(found), *summary.cuts(now))),
             ceiling=self._ceiling(key),
         )
+
+    def cut(self, key: str, at: float) -> None:
+        """Say that perfmon itself changed the level of a sample at `at`, and of all with its labels: no growth of theirs."""
+        one = self._samples.get(key)
+        if one is None:
+            return
+        for other in self.samplers[one.sampler.key].series.values():
+            if other.what.labels == one.what.labels:
+                for summary in self._long.get(other.key, {}).values():
+                    summary.cut(at)
 
     def remember(self, rows: Iterable[SummaryRow]) -> None:
         """Hold what a former life of the daemon wrote down of long windows, until one is asked for again."""

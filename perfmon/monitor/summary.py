@@ -35,14 +35,15 @@ class Summary:
     """The last `span_s` seconds of one series. Bounded: `POINTS` stretches, and the raw points of the one under way."""
 
     __slots__ = (
-        "_at", "_life", "_life_open", "_low", "_middle", "_open_at", "_open_values", "_slot", "_unsaved", "asked_at",
-        "span_s",
+        "_at", "_cuts", "_life", "_life_open", "_low", "_middle", "_open_at", "_open_values", "_slot", "_unsaved",
+        "asked_at", "span_s",
     )  # fmt: skip
 
     def __init__(self, span_s: float) -> None:
         self.span_s = span_s
         self.asked_at = -math.inf  # when somebody last wanted to see it
         self._at, self._middle, self._low, self._life = (array("d") for _ in Stretch._fields)
+        self._cuts: list[float] = []
         self._unsaved: list[Stretch] = []
         self._slot = -1
         self._life_open = math.nan
@@ -56,6 +57,12 @@ class Summary:
         self._slot, self._life_open = slot, life
         self._open_at.append(at)
         self._open_values.append(value)
+
+    def cut(self, at: float) -> None:
+        """What comes from `at` on stands at a level of its own, though what is watched lives on."""
+        if self._open_at:
+            self._close()
+        self._cuts = [*(one for one in self._cuts if one > at - self.span_s), at]
 
     def restore(self, stretches: Sequence[Stretch]) -> None:
         """Put back what a former life of the daemon wrote down, before the first point is added."""
@@ -73,6 +80,10 @@ class Summary:
         first = bisect_right(self._at, now - self.span_s)
         columns = (column[first:] for column in (self._at, self._middle, self._low, self._life))
         return [*map(Stretch._make, zip(*columns, strict=True)), *([self._open()] if self._open_at else [])]
+
+    def cuts(self, now: float) -> list[float]:
+        """Where its level changed for a reason that lies outside of it, of those that lie in the window."""
+        return [at for at in self._cuts if at > now - self.span_s]
 
     @property
     def _stretch_s(self) -> float:

@@ -91,12 +91,13 @@ class World:
     """Attributions over one process, and what came of them."""
 
     def __init__(self, pid, *, short_s=1, long_s=2, every_s=3600.0):
-        self.texts, self.outcomes, self.defects = [], [], []
+        self.texts, self.outcomes, self.defects, self.disturbed = [], [], [], []
         self.allowed = Order(pid=pid, every_s=every_s, short_s=short_s, long_s=long_s)
         self.attributions = Attributions(
             clock=SystemClock(),
             order=lambda _: self.allowed,
             annotate=lambda _, text: self.texts.append(text),
+            disturbed=self.disturbed.append,
             on_outcome=lambda _, outcome: self.outcomes.append(outcome),
             on_defect=lambda _, error: self.defects.append(error),
         )
@@ -121,7 +122,7 @@ async def test_a_target_without_memray_gives_the_words_and_is_left_alone_for_the
 
         way_out = "install it there (pip install memray)"
         assert [f"not attributed: memray is missing in the Python of pid {target.pid}: {way_out}"] == world.texts
-        assert (["no_memray"], []) == (world.outcomes, world.defects)
+        assert (["no_memray"], [], ["shop"] * 2) == (world.outcomes, world.defects, world.disturbed)
         assert target.is_unharmed()
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from perfmon import leak
 from perfmon.clock import ManualClock
 from perfmon.measure import Reading
 from perfmon.model import Check, Measurement, Module, Sample, Sampler, Target
@@ -119,6 +120,34 @@ def test_a_long_window_begins_when_it_is_asked_for_and_knows_restarts(clock):
     assert list(map(float, range(20))) == window.values == window.lows
     assert [window.times[12]] == list(window.restarts)
     assert ("gauge", "bytes", 10.0, clock.monotonic()) == (window.type, window.unit, window.interval_s, window.last_at)
+
+
+def test_a_level_that_perfmon_itself_changed_cuts_the_window_until_it_has_left_it(clock):
+    """memray stays in a process that was looked into: some 15 MiB, which are no growth of its own."""
+    series = watched(clock)
+    read(series, clock, 2.0)
+    series.cut(KEY, cut_at := clock.monotonic() + 1.0)
+    read(series, clock, 3.0)
+    window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())
+    clock.advance(3600.0)
+
+    assert ([2.0, 3.0], [cut_at]) == (list(window.values), list(window.restarts))
+    assert [] == list(series.long_window(KEY, RSS, 3600.0, clock.monotonic()).restarts)
+
+
+def test_a_slow_leak_is_still_one_after_it_was_looked_into(clock):
+    """16 KiB/s over half an hour: as much as memray's own memory, which came in its last third."""
+    series, noise = watched(clock), random.Random(1)
+    for number in range(180):
+        if number == 160:
+            series.cut(KEY, clock.monotonic())
+        memray = 15.0 * 2**20 * (number >= 160)
+        read(series, clock, 2.0**26 + 16_384.0 * 10 * number + memray + noise.gauss(0, 200e3))
+    window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())
+    judged = [leak.judge(window.times, window.values, restarts=restarts) for restarts in ((), window.restarts)]
+
+    assert ["suspect", "leak"] == [one.verdict for one in judged]
+    assert 16_384 == pytest.approx(judged[1].growth.slope, rel=0.05)
 
 
 def test_a_long_window_knows_the_ceiling_that_was_read_with_it(clock):
