@@ -137,7 +137,7 @@ def _no_such_metric(metric: str, chosen: Sequence[Selectable]) -> str:
     return kinds.unknown(metric, known, "metric")
 
 
-_OF_OTHER_EXPORTERS = ("namedprocess_", "container_")  # compatible names, shown last: few mean those
+_OF_OTHER_EXPORTERS = ("namedprocess_", "container_", "node_")  # compatible names, shown last: few mean those
 
 
 def _owner(metric: str) -> str:

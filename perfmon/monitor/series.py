@@ -155,7 +155,7 @@ class Series:
         )
 
     def cut(self, key: str, at: float) -> None:
-        """Say that perfmon itself changed the level of a sample at `at`, and of all with its labels: no growth of theirs."""
+        """Say that perfmon itself changed the level of a sample, and of all with its labels: no growth of theirs."""
         one = self._samples.get(key)
         if one is None:
             return
