@@ -253,6 +253,7 @@ def _prometheus(binary: str, folder: Path, address: str, substitutes: dict[str, 
         f"--config.file={file}",
         f"--storage.tsdb.path={folder}/prometheus",
         f"--web.listen-address={address}",
+        "--enable-feature=exemplar-storage",
     ]
     with running(command, log, ready=f"http://{address}/-/ready"):
         yield Prometheus(f"http://{address}", log)

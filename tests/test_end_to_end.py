@@ -209,6 +209,24 @@ def test_prometheus_takes_all_that_the_stack_exposes(stack):
     assert [] == [line for line in prometheus.log.read_text().splitlines() if " level=info " not in line]
 
 
+def test_an_exemplar_in_prometheus_opens_the_run_in_perfmon(stack):
+    """As Grafana does it: it asks for those of a panel's query, and takes the label to the address in its data source."""
+    asked = {"query": 'perfmon_probe_latency_seconds_bucket{probe="nginx"}', "start": time.time() - 600}
+    found = eventually(lambda: stack.prometheus.api("query_exemplars", end=time.time(), **asked), "an exemplar")
+    newest = max((one for series in found for one in series["exemplars"]), key=lambda one: one["timestamp"])
+    url = destination(newest["labels"]).replace("http://127.0.0.1:10737", stack.perfmon.url)
+    run = json.loads(get(url.replace("/run?", "/api/v1/run?"))[1])["run"]
+
+    assert ("nginx", stack.nginx.url) == (run["probe"], run["target"])
+    assert newest["timestamp"] == pytest.approx(run["at"], abs=0.001)
+    assert 'id="sought"' in get(url)[1]
+
+
+def destination(labels):
+    [leads] = DATA_SOURCES[0]["jsonData"]["exemplarTraceIdDestinations"]
+    return leads["url"].replace("$${__value.raw}", labels[leads["name"]])
+
+
 # ---------------------------------------------------------------- a leak
 
 

@@ -220,7 +220,9 @@ def test_grafana_is_given_the_data_source_and_the_folder_of_dashboards():
     assert [("prometheus", "http://prometheus:9090"), ("alertmanager", "http://alertmanager:9093")] == [
         (source["uid"], source["url"]) for source in sources
     ]
-    assert scrape == sources[0]["jsonData"]["timeInterval"]
+    assert (scrape, "POST", True) == tuple(
+        sources[0]["jsonData"][setting] for setting in ("timeInterval", "httpMethod", "manageAlerts")
+    )
     assert (False, True, 30) == tuple(
         provider[key] for key in ("allowUiUpdates", "disableDeletion", "updateIntervalSeconds")
     )
@@ -229,6 +231,16 @@ def test_grafana_is_given_the_data_source_and_the_folder_of_dashboards():
 
 
 # ---------------------------------------------------------------- alerts that silence others
+
+
+def test_an_exemplar_leads_to_its_run_at_the_address_where_perfmon_is_published():
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/perfmon.yml").read_text())["datasources"][0]
+    [destination] = source["jsonData"]["exemplarTraceIdDestinations"]
+    perfmon = config.load([DEPLOY / "perfmon.yml"]).web.external_url
+
+    assert ("run_id", f"{perfmon}run?id=$${{__value.raw}}") == (destination["name"], destination["url"])
+    assert SERVICES["perfmon"]["ports"][0].rpartition(":")[0] in destination["url"]
+    assert "--enable-feature=exemplar-storage" in SERVICES["prometheus"]["command"]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from perfmon.clock import Clock, to_wall
 from perfmon.measure import Reading
 from perfmon.metrics import LATENCY_BUCKETS_S, Family
 from perfmon.model import PHASES, Check, Labels, Measurement, Sampler, fact_key, render_labels
+from perfmon.monitor.exemplar import Exemplar, RunId, at_ms, check_id
 from perfmon.monitor.negotiation import accepts_gzip, negotiate
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import (
@@ -82,19 +83,27 @@ class Exposition:
         if source is None or source.subject is not check:
             source = self._admit(check.key, check, check.labels)
         failure, phases, facts, runs = measurement.failure, measurement.phases, measurement.facts, source.runs
+        wall = to_wall(self._clock, measurement.at)
         if not counted:
             pass  # the counters begin anew, at 0, as those of any process that starts
         elif measurement.recheck:
             source.count_recheck(measurement)
         else:
-            source.count(_RAN if failure is None else _outcome(_RUNS, failure.reason), measurement.first.duration_s)
+            first = measurement.earlier[0] if measurement.earlier else measurement
+            bucket = source.count(_RAN if failure is None else _outcome(_RUNS, failure.reason), first.duration_s)
+            source.exemplars[bucket] = (
+                first.duration_s,
+                wall,
+                first.phases,
+                "none" if first.failure is None else first.failure.reason,
+            )
         if check.confirm is not None:
             facts = {**facts, _LAST_ATTEMPTS: source.count_attempts(measurement) if counted else measurement.attempts}
         values = (
             1.0 if failure is None else 0.0,
             measurement.duration_s,
             check.module.timeout_s,
-            to_wall(self._clock, measurement.at),
+            wall,
             *runs.values(),
             *phases.values(),
             *map(float, facts.values()),
@@ -136,6 +145,12 @@ class Exposition:
         if source is not None:
             self.series_count -= source.exported
 
+    def run(self, key: str, sought: RunId) -> Exemplar | None:
+        """A run of a check that stands for one of its buckets; None when another one took its place since."""
+        source = self._sources.get(key)
+        known = () if source is None else source.exemplars.values()
+        return next((one for one in known if at_ms(one) == sought.at_ms), None)
+
     async def render(self, form: Format = TEXT) -> AsyncIterator[bytes]:
         """The page, in chunks of about half a millisecond's work, all of the instant at which it began."""
         pieces: list[str] = []
@@ -171,7 +186,17 @@ class Exposition:
             self._sorted = True
         sources = self._sources.values()
         rows = [(source.labels, source.keys, source.values) for source in sources]
-        timings = [(source.labels, source.buckets, source.seconds) for source in sources if source.timing_shown]
+        timings = [
+            (
+                source.labels,
+                source.buckets,
+                source.seconds,
+                source.check,
+                source.exemplars.copy() if form.exemplars else {},
+            )
+            for source in sources
+            if source.timing_shown
+        ]
         self._instruments.series.set(self.series_count)
         yield from write(rows, timings, self._families, form)
         for family, samples in self._instruments.collect():
@@ -267,6 +292,8 @@ class _Source:
 
     __slots__ = (
         "buckets",
+        "check",
+        "exemplars",
         "exported",
         "keys",
         "labels",
@@ -283,6 +310,7 @@ class _Source:
 
     def __init__(self, subject: _Subject, labels: str, names: frozenset[str]) -> None:
         self.subject = subject
+        self.check = check_id(subject.key) if isinstance(subject, Check) else ""
         self.labels = labels  # the second part of each of its lines: `probe="shop",target="..."} `
         self.names = names  # of those labels
         self.timed = isinstance(subject, Check)
@@ -291,6 +319,7 @@ class _Source:
         self.runs = dict.fromkeys((_RAN,) if self.timed else (_READ, _READ_FAILED), 0)
         self.go_on_with(subject)
         self.buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
+        self.exemplars: dict[int, Exemplar] = {}  # by bucket, the newest run in it
         self.seconds = 0.0  # in all runs
         self.shape: tuple[str, ...] = ()  # what the last run brought
         self.keys: tuple[str, ...] = ()  # the series key of each value, or HIDDEN
@@ -322,13 +351,15 @@ class _Source:
         outcome = _RECHECKED if failure is None else _outcome(_RECHECKS, failure.reason)
         self.runs[outcome] = self.runs.get(outcome, 0) + 1
 
-    def count(self, outcome: str, seconds: float) -> None:
-        """Count one run and its time."""
+    def count(self, outcome: str, seconds: float) -> int:
+        """Count one run and its time; answers with the bucket it fell into."""
         self.runs[outcome] = self.runs.get(outcome, 0) + 1
         self.seconds += seconds
         buckets = self.buckets.copy()
-        buckets[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
+        bucket = bisect_left(LATENCY_BUCKETS_S, seconds)
+        buckets[bucket] += 1
         self.buckets = buckets
+        return bucket
 
 
 def _take(shown: set[str], key: str, names: frozenset[str]) -> str:

@@ -15,6 +15,7 @@ from perfmon.explanation import Explanation
 from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
 from perfmon.monitor import explain, resources, status
+from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.notify import Notifier
@@ -85,6 +86,11 @@ class Face:
         """The answer of `/api/v1/group`."""
         wanted = resources.Wanted(sampler=sampler, group=group, cgroup=cgroup)
         return resources.group(wanted, self._parts.series, self._parts.rules, self._parts.clock)
+
+    def run(self, sought: RunId) -> dict[str, Any]:
+        """The answer of `/api/v1/run`."""
+        parts = self._parts
+        return status.run(sought, parts.series, lambda key: parts.exposition.run(key, sought), parts.clock)
 
     async def run_now(self, key: str) -> bytes:
         """One run of a check, explained, as JSON. It is beside the schedule and counts in nothing.

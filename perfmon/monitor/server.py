@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import msgspec
 from starlette.applications import Starlette
@@ -26,6 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perfmon.errors import UsageError
 from perfmon.model import Module, Target
 from perfmon.monitor import guard
+from perfmon.monitor.exemplar import RunId
+from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.listen import serve
 from perfmon.monitor.rerun import Busy
 
@@ -59,6 +61,10 @@ class View(Protocol):
 
     def group(self, sampler: str, group: str, cgroup: str) -> Json:
         """The answer of `/api/v1/group`; its `group` is None when the sampler reads no such one."""
+        ...
+
+    def run(self, sought: RunId) -> Json:
+        """The answer of `/api/v1/run`; its `run` is None when its check is not watched."""
         ...
 
     async def run_now(self, key: str) -> bytes:
@@ -128,6 +134,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
     routes = [
         Route("/", _by_name(_static(_PAGE / "index.html"))),
         Route("/target", _by_name(_static(_PAGE / "target.html"))),
+        Route("/run", _by_name(_run_page)),
         Route("/group", _by_name(_static(_PAGE / "group.html"))),
         *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
         Route("/metrics", _by_name(_metrics)),
@@ -140,7 +147,8 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
         Route("/-/reload", _by_name(_reload), methods=["POST", "PUT"]),
         Route("/api/v1/targets", _by_name(_targets)),
         Route("/api/v1/target", _by_name(_target)),
-        Route("/api/v1/target/run", _by_name(_run), methods=["POST"]),
+        Route("/api/v1/target/run", _by_name(_run_now), methods=["POST"]),
+        Route("/api/v1/run", _by_name(_run)),
         Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
     ]
@@ -296,6 +304,26 @@ async def _group(request: Request) -> Response:
 
 
 async def _run(request: Request) -> Response:
+    """One run by the id that an exemplar has."""
+    sought = read_run_id(_parameter(request, "id"))
+    if sought is None:
+        return _words(400, 'parameter "id" must be that of a run, such as 1c291ca3-19aa3f2c1b0')
+    shown = _view(request).run(sought)
+    return _json(shown, 404 if shown["run"] is None else 200)
+
+
+async def _run_page(request: Request) -> Response:
+    """The page of the run's probe, which shows it: where Grafana leads from an exemplar."""
+    sought = read_run_id(_parameter(request, "id"))
+    run = None if sought is None else _view(request).run(sought)["run"]
+    if run is None:
+        return _words(404, "no run of a probe that is watched has this id")
+    return Response(
+        status_code=303, headers={"Location": f"/target?{urlencode({'key': run['key'], 'run': run['id']})}"}
+    )
+
+
+async def _run_now(request: Request) -> Response:
     """Sends a request to a target, so it is for those who may use `/probe`, and for no other site's pages."""
     view, key = _view(request), _parameter(request, "key")
     client = request.client.host if request.client else ""

@@ -13,13 +13,17 @@ import perfmon
 from perfmon.clock import Clock, to_wall
 from perfmon.explanation import settings
 from perfmon.model import Alert, Labels, Measurement
-from perfmon.monitor.recent import Spell, shifted
+from perfmon.monitor.exemplar import Exemplar, RunId, check_id
+from perfmon.monitor.recent import Run, Spell, shifted
 from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, SampleSeries, Series
 
-__all__ = ["Show", "alerts", "shown_alert", "target", "targets"]
+__all__ = ["Show", "alerts", "run", "shown_alert", "target", "targets"]
 
 TURN_S = 0.0005
 """How long an answer is put together before others get their turn on the event loop."""
+
+_SAME_MS = 2.0
+"""How far the same instant may lie apart, told once by the wall clock of then and once by that of now."""
 
 Json = dict[str, Any]
 Subject = TypeVar("Subject")
@@ -45,6 +49,19 @@ def target(key: str, series: Series, known: Iterable[Alert], clock: Clock) -> Js
         "version": perfmon.__version__,
         "probe": None if past is None else Show(series, clock, MINUTES).probe_in_full(past),
         "alerts": [shown_alert(alert, clock) for alert in known if alert.series == key],
+    }
+
+
+def run(sought: RunId, series: Series, kept: Callable[[str], Exemplar | None], clock: Clock) -> Json:
+    """One run by its id; `kept` says what is known of it as an exemplar, by the key of its check.
+
+    `run` is None when its check is not watched. Of a run that is not kept any more, the figures are None.
+    """
+    past = next((past for key, past in series.checks.items() if check_id(key) == sought.check), None)
+    return {
+        "now": clock.wall(),
+        "version": perfmon.__version__,
+        "run": None if past is None else Show(series, clock, MINUTES).run(sought, past, kept(past.check.key)),
     }
 
 
@@ -118,6 +135,25 @@ class Show:
             "failing": {"runs": recent.failed_in_a_row, "since": self.wall(recent.failing_since)},
             "recent": [asdict(run) | {"at": self.wall(run.at)} for run in recent.runs()],
             "failure_spells": [self._spell(spell) for spell in recent.spells()],
+        }
+
+    def run(self, sought: RunId, past: CheckSeries, kept: Exemplar | None) -> Json:
+        """A run of a probe: one that stands for a bucket of its latency, or one of its newest."""
+        check = past.check
+        known = None if kept is None else Run(at=kept[1], duration_s=kept[0], success=kept[3] == "none", phases=kept[2])
+        if known is None:
+            near = (one for one in past.recent.runs() if abs((one.at + self._offset) * 1000 - sought.at_ms) < _SAME_MS)
+            known = next(near, None)
+        return {
+            "id": str(sought),
+            "key": check.key,
+            "probe": check.target.probe,
+            "target": check.target.address,
+            "at": sought.at_ms / 1000,
+            "duration_s": None if known is None else known.duration_s,
+            "success": None if known is None else known.success,
+            "phases": None if known is None else _plain(known.phases),
+            "reason": None if kept is None or kept[3] == "none" else kept[3],
         }
 
     def sampler(self, past: SamplerSeries) -> Json:

@@ -14,6 +14,7 @@ from prometheus_client.samples import Sample
 
 from perfmon.metrics import LATENCY_BUCKETS_S, Family
 from perfmon.model import fact_key
+from perfmon.monitor.exemplar import Exemplar, written
 
 __all__ = [
     "HIDDEN",
@@ -38,8 +39,9 @@ LATENCY = "perfmon_probe_latency_seconds"
 Row = tuple[str, Sequence[str], Sequence[float]]
 """Gauges and counters of one check or sampler: its labels (`a="b",c="d"} `), series keys, their values."""
 
-Timing = tuple[str, Sequence[int], float]
-"""A latency histogram: the check's labels, runs per bucket (not cumulative, +Inf last), seconds in sum."""
+Timing = tuple[str, Sequence[int], float, str, Mapping[int, Exemplar]]
+"""A latency histogram: the check's labels, runs per bucket (not cumulative, +Inf last), seconds in sum, and for the
+buckets that have one a run that stands for it, with the check's id."""
 
 TIMING_LINES = len(LATENCY_BUCKETS_S) + 3
 """Of one latency histogram: its buckets, that for +Inf, `_count` and `_sum`."""
@@ -54,6 +56,7 @@ class Format(NamedTuple):
     content_type: str
     header: Callable[[Family], str]
     end: str
+    exemplars: bool  # whether it has a place for them
 
 
 def write(
@@ -143,9 +146,11 @@ def _timing_lines(timings: Sequence[Timing]) -> Iterator[str]:
         yield "".join([_timing(*timing) for timing in timings[start : start + at_once]])
 
 
-def _timing(labels: str, buckets: Sequence[int], seconds: float) -> str:
+def _timing(labels: str, buckets: Sequence[int], seconds: float, check: str, exemplars: Mapping[int, Exemplar]) -> str:
     counts = list(accumulate(buckets))
     lines = [f"{prefix}{labels}{count}\n" for prefix, count in zip(_BUCKETS, counts, strict=True)]
+    for bucket, exemplar in exemplars.items():
+        lines[bucket] = f"{lines[bucket][:-1]}{written(check, exemplar)}\n"
     return f"{''.join(lines)}{_COUNT}{labels}{counts[-1]}\n{_SUM}{labels}{number(seconds)}\n"
 
 
@@ -176,5 +181,7 @@ def _openmetrics_header(family: Family) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {family.type}\n{unit}"
 
 
-TEXT = Format("text/plain; version=0.0.4; charset=utf-8", _text_header, "")
-OPENMETRICS = Format("application/openmetrics-text; version=1.0.0; charset=utf-8", _openmetrics_header, "# EOF\n")
+TEXT = Format("text/plain; version=0.0.4; charset=utf-8", _text_header, "", exemplars=False)
+OPENMETRICS = Format(
+    "application/openmetrics-text; version=1.0.0; charset=utf-8", _openmetrics_header, "# EOF\n", exemplars=True
+)

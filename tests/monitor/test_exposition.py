@@ -13,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from page_oracle import families, key, series
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from structlog.testing import capture_logs
 
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.metrics import FAMILIES, LATENCY_BUCKETS_S, Family
 from perfmon.model import PHASES, Check, Confirm, Failure, Measurement, Module, Sample, Sampler, Target, fact_key
+from perfmon.monitor.exemplar import RunId, check_id
+from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.textformat import OPENMETRICS, TEXT, TIMING_LINES
@@ -503,6 +506,67 @@ def test_both_formats_say_exactly_what_was_observed(runs):
 def by_repr(page):
     """NaN equals NaN, and 0.0 is not -0.0."""
     return {each: repr(float(value)) for each, value in page.items()}
+
+
+# ---------------------------------------------------------------- exemplars
+
+
+def exemplars(page):
+    """By the bound of the bucket: labels, value and time of each exemplar on an OpenMetrics page."""
+    samples = [sample for family in parse_openmetrics(page.decode()) for sample in family.samples]
+    return {
+        float(one.labels["le"]): (one.exemplar.labels, one.exemplar.value, float(one.exemplar.timestamp))
+        for one in samples
+        if one.exemplar
+    }
+
+
+async def test_the_newest_run_of_a_bucket_stands_for_it_under_an_id_that_finds_it(exposition):
+    check = make_check()
+    for at, duration_s in ((1000.0, 0.2), (1001.5, 0.21), (1003.0, 7.0)):
+        exposition.observe(make_run(check, at=at, duration_s=duration_s, phases={"tls": duration_s}), check)
+    found = exemplars(await page_of(exposition, OPENMETRICS))
+
+    name = check_id(check.key)
+    ids = [f"{name}-{1_800_000_001_500:x}", f"{name}-{1_800_000_003_000:x}"]
+    assert {
+        0.25: ({"run_id": ids[0]}, 0.21, 1_800_000_001.5),
+        10.0: ({"run_id": ids[1]}, 7.0, 1_800_000_003.0),
+    } == found
+    assert (7.0, 1_800_000_003.0, {"tls": 7.0}, "none") == exposition.run(check.key, read_run_id(ids[1]))
+    assert exposition.run(check.key, RunId(name, 1_800_000_000_000)) is None
+    assert exposition.run("gone", read_run_id(ids[1])) is None
+
+
+async def test_a_run_that_failed_at_first_stands_there_with_its_first_try(exposition):
+    """As in the histogram; a recheck, and a run of the daemon's former life, stand for nothing."""
+    check = make_check()
+    exposition.observe(make_run(check, duration_s=2.0), check, counted=False)
+    exposition.observe(replace(make_run(check, duration_s=3.0), recheck=True), check)
+    first = make_run(check, duration_s=0.2, failure=REFUSED)
+    exposition.observe(replace(make_run(check, duration_s=4.0), earlier=(first,)), check)
+    page = await page_of(exposition, OPENMETRICS)
+    [(_, (labels, value, _))] = exemplars(page).items()
+
+    assert 0.2 == value
+    assert "connect_refused" == exposition.run(check.key, read_run_id(labels["run_id"]))[3]
+
+
+async def test_only_openmetrics_has_a_place_for_exemplars(exposition):
+    check = make_check()
+    exposition.observe(make_run(check), check)
+
+    assert b" # {" not in await page_of(exposition, TEXT)
+
+
+@given(check=st.from_regex("[0-9a-f]{8}", fullmatch=True), at_ms=st.integers(0, 2**53))
+def test_an_id_is_read_as_it_was_written(check, at_ms):
+    assert (check, at_ms) == read_run_id(str(RunId(check, at_ms)))
+
+
+@pytest.mark.parametrize("text", ["", "1c291ca3", "1c291ca3-", "1C291CA3-1", "1c291ca3-1 ", "1c291ca3-" + "1" * 15])
+def test_other_texts_are_no_ids(text):
+    assert read_run_id(text) is None
 
 
 # ---------------------------------------------------------------- the golden page

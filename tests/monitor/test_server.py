@@ -177,6 +177,8 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
         ("GET", "/api/v1/target?key=x"),
         ("POST", "/api/v1/target/run?key=x"),
         ("GET", "/target?key=x"),
+        ("GET", "/run?id=x"),
+        ("GET", "/api/v1/run?id=x"),
         ("GET", "/group?sampler=x&group=y"),
         ("GET", "/api/v1/group?sampler=x&group=y"),
     ],
@@ -288,6 +290,32 @@ async def test_a_probe_that_is_not_watched_is_a_404_with_the_time(ask, query):
     status, _, body = await ask(f"/api/v1/target{query}")
 
     assert (404, None, 1.5) == (status, json.loads(body)["probe"], json.loads(body)["now"])
+
+
+RUN = {"id": "1c291ca3-19aa3f2c1b0", "key": "shop/http://a/?b=1&c"}
+
+
+async def test_one_run_is_asked_for_by_the_id_of_its_exemplar(ask):
+    status, _, body = await ask("/api/v1/run?id=1c291ca3-19aa3f2c1b0")
+
+    assert (200, RUN) == (status, json.loads(body)["run"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("?id=1c291ca3-1", 404), ("", 400), ("?id=7", 400), ("?id=1c291ca3-1%0d%0aX:%201", 400)]
+)
+async def test_a_run_that_nobody_made_is_not_there(ask, query, status):
+    assert status == (await ask(f"/api/v1/run{query}"))[0]
+    assert 404 == (await ask(f"/run{query}"))[0]
+
+
+async def test_an_exemplars_link_leads_to_the_page_of_its_probe(ask):
+    status, headers, _ = await ask("/run?id=1c291ca3-19aa3f2c1b0")
+
+    assert (303, "/target?key=shop%2Fhttp%3A%2F%2Fa%2F%3Fb%3D1%26c&run=1c291ca3-19aa3f2c1b0") == (
+        status,
+        headers["location"],
+    )
 
 
 @pytest.mark.parametrize(

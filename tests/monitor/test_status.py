@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.model import Alert, Check, Confirm, Failure, Measurement, Module, Target
 from perfmon.monitor import status
+from perfmon.monitor.exemplar import RunId, check_id
 from perfmon.monitor.series import Series
 from perfmon.probes.http import Config
 
@@ -106,3 +107,24 @@ async def test_others_get_their_turn_while_a_thousand_targets_are_put_together()
     assert 1000 == len((await answer(series, clock))["probes"])
     waiting.cancel()
     assert turns > 10
+
+
+def test_a_run_is_told_as_far_as_it_is_kept(clock):
+    """As the one that stands for its bucket, then as one of the newest twenty, then when it began and no more."""
+    series, shop = Series(clock), check()
+    series.add_check(shop)
+    sought = RunId(check_id(shop.key), round(clock.wall() * 1000))
+    series.add(shop.key, replace(run(shop, clock.monotonic()), phases={"tls": 0.125}))
+
+    def told(kept=None):
+        shown = status.run(sought, series, lambda key: kept, clock)["run"]
+        assert ("shop/http://shop/", clock.wall() - clock.monotonic() + 1000.0) == (shown["key"], shown["at"])
+        return tuple(shown[name] for name in ("duration_s", "success", "phases", "reason"))
+
+    assert (0.3, False, {"tls": 0.3}, "status") == told((0.3, sought.at_ms / 1000, {"tls": 0.3}, "status"))
+    assert (pytest.approx(0.2), True, {"tls": 0.125}, None) == told()
+    for _ in range(20):
+        clock.advance(10)
+        series.add(shop.key, run(shop, clock.monotonic()))
+    assert (None, None, None, None) == told()
+    assert status.run(RunId("00000000", 1), series, lambda key: None, clock)["run"] is None

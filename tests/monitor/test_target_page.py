@@ -25,9 +25,9 @@ def visit(new_tab):
     """Open the page of a probe; when the test is over the page must have done nothing wrong."""
     visited = []
 
-    def open_page(address, key, **look):
+    def open_page(address, key, *, run="", **look):
         tab = new_tab(**look)
-        tab.open(f"http://{address}/target?key={quote(key, safe='')}")
+        tab.open(f"http://{address}/target?key={quote(key, safe='')}{run and f'&run={run}'}")
         tab.until("document.getElementById('footer')?.textContent.startsWith('perfmon')")
         visited.append((tab, address))
         return tab
@@ -281,3 +281,24 @@ def test_a_daemon_that_is_gone_is_said_and_its_return_too(visit):
     with served(view, address):
         tab.until("document.getElementById('banner').hidden", meanwhile=ASK_NOW)
     assert json.dumps("shop") in json.dumps(tab.text("h1"))
+
+
+def test_the_run_of_an_exemplar_is_shown_and_stays_when_it_is_not_kept_any_more(visit):
+    one = probe("shop", "http://shop/")
+    view = WatchedView([one])
+    run = {"id": "1c291ca3-1", "key": one["key"], "at": time.time() - 60, "success": False, "reason": "timeout"}
+    view.known_runs["1c291ca3-1"] = run | {"duration_s": 5.0, "phases": {"connect": 0.5, "processing": 4.5}}
+    with served(view) as address:
+        tab = visit(address, one["key"], run="1c291ca3-1")
+        shown = tab.text("#sought")
+        bars = tab.ask("[...document.querySelectorAll('#sought .stack span')].map((e) => e.className)")
+        view.known_runs["1c291ca3-1"] = run | {"duration_s": None, "success": None, "phases": None, "reason": None}
+        view.probes[0] = probe("shop", "http://shop/", state="down", since_s=2, failure=REFUSED)
+        tab.until("document.getElementById('facts').innerText.startsWith('failing for ')", meanwhile=ASK_NOW)
+        later = tab.text("#sought")
+        known_late = visit(address, one["key"], run="1c291ca3-1").text("#sought")
+
+    assert "failed after 5.00 s, connect 500 ms, processing 4.50 s; timed out" in shown
+    assert ["connect", "processing"] == bars
+    assert shown == later
+    assert "this one is none of these any more" in known_late

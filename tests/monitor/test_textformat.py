@@ -79,7 +79,7 @@ def test_a_page_comes_in_small_pieces():
     """A piece is what the event loop has to wait for."""
     families = {"probe_success": FAMILIES[0]}
     rows = [(f'target="{n}"}} ', ("probe_success",), (1.0,)) for n in range(5000)]
-    timings = [(f'target="{n}"}} ', [1] * 13, 0.5) for n in range(1000)]
+    timings = [(f'target="{n}"}} ', [1] * 13, 0.5, "", {}) for n in range(1000)]
     families["perfmon_probe_latency_seconds"] = next(f for f in FAMILIES if f.type == "histogram")
 
     pieces = list(write(rows, timings, families, TEXT))

@@ -20,7 +20,9 @@ class WatchedView(FakeView):
         self.started_at = time.time() - 11_520
         self.probes = list(probes)
         self.samplers = list(samplers)
+        self.known_runs = {}
         self.known_alerts = list(alerts)
+        self.known_runs = {}  # by the id of an exemplar
         self.leaks, self.restarts, self.cgroups = [], [], []  # of the group that is asked for
         self.refusal = ""  # of the next run that somebody asks for
         self.explanation = None  # of it
@@ -34,6 +36,9 @@ class WatchedView(FakeView):
             "probes": [cut(probe, minutes) for probe in self.probes],
             "samplers": [one | {"series": [cut(s, minutes) for s in one["series"]]} for one in self.samplers],
         }
+
+    def run(self, sought):
+        return {"now": time.time(), "version": "0.1.0", "run": self.known_runs.get(str(sought))}
 
     async def alerts(self):
         return {"now": time.time(), "alerts": self.known_alerts}

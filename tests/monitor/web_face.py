@@ -39,6 +39,10 @@ class FakeView:
         known = {"key": key, "probe": "shop"} if key == "shop/http://a/?b=1&c" else None
         return {"now": 1.5, "version": "1", "probe": known, "alerts": []}
 
+    def run(self, sought):
+        known = {"id": str(sought), "key": "shop/http://a/?b=1&c"} if str(sought) == "1c291ca3-19aa3f2c1b0" else None
+        return {"now": 1.5, "version": "1", "run": known}
+
     def group(self, sampler, group, cgroup):
         known = {"group": group, "cgroup": cgroup} if (sampler, group) == ("shops", "a&b") else None
         return {"now": 1.5, "version": "1", "group": known, "cgroups": [], "alerts": []}

@@ -11,6 +11,7 @@ import { PHASES } from "./phases.js";
 
 const WORDS = { down: "failing", unknown: "no result yet", up: "up" };
 const key = new URLSearchParams(location.search).get("key") ?? "";
+const sought = new URLSearchParams(location.search).get("run") ?? ""; // the id of a run that somebody comes for
 const query = `key=${encodeURIComponent(key)}`;
 const chart = hourChart();
 
@@ -22,10 +23,11 @@ byId("as-json").href = `/api/v1/target?${query}`;
 byId("run").addEventListener("click", runNow);
 const showFailures = keyed(byId("failures"), makeFailure);
 const showRuns = keyed(byId("runs"), makeRun);
+const showSought = keyed(byId("sought-run"), makeRun);
 let failures = [];
-const daemon = startAsking({ paths: () => [`/api/v1/target?${query}`], take, tick });
+const daemon = startAsking({ paths: () => [`/api/v1/target?${query}`, ...(sought ? [`/api/v1/run?id=${encodeURIComponent(sought)}`] : [])], take, tick });
 
-function take(answer) {
+function take(answer, found) {
   probe = answer.probe;
   setHidden(byId("target"), probe === null);
   setText(byId("footer"), `perfmon ${answer.version}`);
@@ -40,6 +42,7 @@ function take(answer) {
   const most = Math.max(...probe.recent.map((run) => run.duration_s), 0);
   showRuns(probe.recent.map((run) => ({ run, most })), ({ run }) => String(run.at));
   setText(byId("runs-said"), runsInWords(probe.recent));
+  if (found?.run?.key === key) showRunSought(found.run);
   failures = showFailures(probe.failure_spells, (spell) => String(spell.first_at));
   setHidden(byId("failures-none"), probe.failure_spells.length > 0);
   showSettings();
@@ -118,6 +121,20 @@ function makeRun() {
 function runInWords(run) {
   const phases = PHASES.filter((phase) => phase in run.phases).map((phase) => `${phase} ${latency(run.phases[phase])}`);
   return [`${at(run.at, daemon.now())}: ${run.success ? "succeeded" : "failed"} after ${latency(run.duration_s)}`, ...phases].join(", ");
+}
+
+// What is known of it goes with time, so what was seen once stays.
+let soughtKnown = false;
+
+function showRunSought(run) {
+  setHidden(byId("sought"), false);
+  if (run.phases === null) {
+    if (!soughtKnown) setText(byId("sought-said"), `It began ${stamp(run.at)}. perfmon keeps the newest twenty runs, and the newest in each bucket of the latency histogram; this one is none of these any more.`);
+    return;
+  }
+  soughtKnown = true;
+  setText(byId("sought-said"), `${runInWords(run)}${run.reason ? `; ${reason(run.reason)}` : ""}`);
+  showSought([{ run, most: run.duration_s }], () => run.id);
 }
 
 function runsInWords(runs) {
