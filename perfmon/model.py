@@ -5,7 +5,7 @@ all sizes bytes, unless the name says otherwise.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -169,6 +169,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     labels: Labels = {}
 
 
+class Count(NamedTuple):
+    """Runs, and how many of them failed."""
+
+    runs: int
+    failures: int
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """The recent past of one series, as a condition sees it; `values[i]` was taken at `times[i]`, ascending."""
 
@@ -187,6 +194,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     restarts: Sequence[float] = ()  # when what is watched began anew, where that is known
     ceiling: float | None = None  # what the value cannot pass, where the sampler knows it
     requests: Sequence[float] = ()  # where a condition counts them: how many came until each of `times`, nan = unknown
+    counts: Mapping[float, Count] = {}  # where a condition wants them: all there was in each span, in seconds
 
     def __len__(self) -> int:
         return len(self.values)

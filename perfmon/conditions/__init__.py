@@ -14,6 +14,7 @@ and, where they mean something,
     every_s     `every_s(config)`: how often to judge. Without it that is done at each point, on raw points; with it
                 apart from the points, on a past that is summarised where it is long, kept over restarts, and cut
                 where what is watched began anew
+    count_spans `count_spans(config)`: spans over which runs and failures are counted for it (`Window.counts`)
     written     `written(config)`: the settings in the form of a file; without it they are shown as they are
     FAMILIES    the gauges that its verdicts carry as `facts`
 """

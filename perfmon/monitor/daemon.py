@@ -127,6 +127,7 @@ class Daemon:
             config.rules,
             window=self.series.window,
             long_window=self.series.long_window,
+            counts=self.series.counts,
             show=self.exposition.observe_facts,
             store=self._store,
             tell=self._tell,

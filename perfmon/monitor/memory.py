@@ -74,17 +74,19 @@ class Memory:
     async def note(self) -> None:
         """Write down what the state file does not know yet, in turns."""
         turns = Turns(self._clock)
-        for _ in self._noting():
+        for _ in self._noting(last=False):
             await turns.next()
 
     def note_all(self) -> None:
-        """The same at once."""
-        for _ in self._noting():
+        """The same at once, for the last time."""
+        for _ in self._noting(last=True):
             pass
 
-    def _noting(self) -> Iterator[None]:
+    def _noting(self, *, last: bool) -> Iterator[None]:
         """In small pieces of work."""
         yield from self._note_minutes()
+        self._store.put_summaries(self._series.take_summaries(last=last))
+        yield
         yield from self._note_results()
         yield from self._note_failures()
 
@@ -93,8 +95,6 @@ class Memory:
             rows, self._minutes = self._minutes[:MINUTES_AT_ONCE], self._minutes[MINUTES_AT_ONCE:]
             self._store.put_minutes(rows)
             yield
-        self._store.put_summaries(self._series.take_summaries())
-        yield
 
     def _note_results(self) -> Iterator[None]:
         """The last results of checks that will not run again soon after a restart."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from perfmon import kinds
 from perfmon.annotation import annotate
 from perfmon.clock import Clock
-from perfmon.model import Alert, Labels, Rule, Verdict, Window
+from perfmon.model import Alert, Count, Labels, Rule, Verdict, Window
 from perfmon.monitor import alert as alerts
 from perfmon.monitor.counting import counted
 from perfmon.monitor.store import Store
@@ -29,6 +29,8 @@ __all__ = ["Judged", "Rules"]
 
 WindowOf = Callable[[str, str, float, float], Window]
 """The series' key, the metric, the span in seconds, now."""
+CountsOf = Callable[[str, str, Collection[float], float], Mapping[float, Count]]
+"""The series' key, the metric, spans in seconds, now."""
 Tell = Callable[[Sequence[Alert]], None]
 Show = Callable[[str, Labels, Mapping[str, float]], None]
 """A key for what is shown, its labels, and the verdict's facts; none when it is over."""
@@ -72,11 +74,13 @@ class Rules:
         tell: Tell,
         clock: Clock,
         on_defect: Callable[[str, Exception], None],
+        counts: CountsOf = lambda *_: {},
     ) -> None:
         """Take up the alerts that the store holds; they wait for their series to be added."""
         self.evaluations: Counter[str] = Counter()  # by the name of the rule
         self._window = window
         self._long_window = long_window
+        self._counts = counts
         self._show = show
         self._store = store
         self._tell = tell
@@ -194,8 +198,7 @@ class Rules:
         appointment.due_at += judge.every_s * (1 + (now - appointment.due_at) // judge.every_s)
         self.evaluations[judge.rule.name] += 1
         verdict = appointment.verdict = self._verdict(judge, series, now)
-        labels = {"rule": judge.rule.name, "metric": judge.rule.metric} | dict(series.labels)
-        self._show(appointment.key, labels, verdict.facts)
+        self._show_facts(judge, series, verdict)
         return self._record(list(self._moved(judge, series, verdict, now)))
 
     def annotate(self, key: str, name: str, text: str) -> list[Alert]:
@@ -235,6 +238,9 @@ class Rules:
         series.judges = tuple(judge for judge in judges if not judge.every_s)
         if series.judges:
             self._bound[series.key] = series
+        for judge in judges:
+            if judge.count_spans:
+                self._counts(series.key, judge.rule.metric, judge.count_spans, now)  # from now on they are kept
         for judge in self._rules:
             if judge.counters is not None and judge.counts(series):
                 judge.counting.add(series.key)
@@ -250,6 +256,9 @@ class Rules:
 
     def _unbind(self, series: "_Series") -> None:
         self._bound.pop(series.key, None)
+        for judge in series.judges:
+            if judge.shows:
+                self._show(_shown_key(judge.rule, series.key), {}, {})
         for judge in self._rules:
             judge.counting.discard(series.key)
         for one in self._appointments.pop(series.key, ()):
@@ -292,8 +301,14 @@ class Rules:
         for judge in series.judges:
             self.evaluations[judge.rule.name] += 1
             verdict = self._verdict(judge, series, now)
+            if judge.shows:
+                self._show_facts(judge, series, verdict)
             changes += self._moved(judge, series, verdict, now)
         return changes
+
+    def _show_facts(self, judge: "_Judge", series: "_Series", verdict: Verdict) -> None:
+        labels = {"rule": judge.rule.name, "metric": judge.rule.metric} | dict(series.labels)
+        self._show(_shown_key(judge.rule, series.key), labels, verdict.facts)
 
     def _verdict(self, judge: "_Judge", series: "_Series", now: float) -> Verdict:
         try:
@@ -305,6 +320,8 @@ class Rules:
     def _seen(self, judge: "_Judge", series: "_Series", now: float) -> Window:
         window = self._long_window if judge.every_s else self._window
         seen = window(series.key, judge.rule.metric, judge.span_s, now)
+        if judge.count_spans:
+            seen = replace(seen, counts=self._counts(series.key, judge.rule.metric, judge.count_spans, now))
         if judge.counters is None or not 0 < len(judge.counting) <= COUNTERS_AT_MOST:
             return seen
         metric = judge.counters.metric
@@ -366,7 +383,7 @@ _NOT_WATCHED = "it is no longer watched"
 class _Judge:
     """A rule, ready to be evaluated."""
 
-    __slots__ = ("counters", "counting", "evaluate", "every_s", "rule", "severities", "span_s")
+    __slots__ = ("count_spans", "counters", "counting", "evaluate", "every_s", "rule", "severities", "shows", "span_s")
 
     def __init__(self, rule: Rule) -> None:
         condition = kinds.load("conditions", rule.kind)
@@ -378,6 +395,9 @@ class _Judge:
         self.severities: tuple[str, ...] = named or (rule.severity,)
         self.counters: Counters | None = condition.counters(rule.config) if hasattr(condition, "counters") else None
         self.counting: set[str] = set()  # keys of the series that are those counters
+        spans = getattr(condition, "count_spans", None)
+        self.count_spans: tuple[float, ...] = spans(rule.config) if spans else ()
+        self.shows = bool(getattr(condition, "FAMILIES", ()))  # whether its verdicts carry facts
 
     def suits(self, series: "_Series") -> bool:
         return self.rule.metric in series.metrics and matches(self.rule.select, series.labels, series.tags)
@@ -430,8 +450,12 @@ class _Appointment:
 
     @property
     def key(self) -> str:
-        """No key of a check or a sampler begins like this: a name holds no "/"."""
-        return f"/rule/{self.judge.rule.name}/{self.series.key}"
+        return _shown_key(self.judge.rule, self.series.key)
+
+
+def _shown_key(rule: Rule, series_key: str) -> str:
+    """No key of a check or a sampler begins like this: a name holds no "/"."""
+    return f"/rule/{rule.name}/{series_key}"
 
 
 _Identity = tuple[str, str]  # rule, severity

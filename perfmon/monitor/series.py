@@ -9,7 +9,7 @@ after a month, but for the summaries that fill.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from perfmon import kinds, stats
 from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.measure import Reading
-from perfmon.model import Check, Measurement, Sample, Sampler, Window, fact_key
+from perfmon.model import Check, Count, Measurement, Sample, Sampler, Window, fact_key
+from perfmon.monitor.counts import Counts, read_counts
 from perfmon.monitor.recent import Recent
 from perfmon.monitor.store import SummaryRow
 from perfmon.monitor.summary import Stretch, Summary, restarts_of
@@ -59,6 +60,8 @@ class Series:
         self._samples: dict[str, SampleSeries] = {}
         self._long: dict[str, dict[_Column, Summary]] = {}  # by key
         self._former: dict[str, list[Stretch]] = {}  # of a former life of the daemon, by name, until they are asked for
+        self._counts: dict[str, dict[str, Counts]] = {}  # by key and metric
+        self._former_counts: dict[str, SummaryRow] = {}  # as `_former`
 
     def add_check(self, check: Check) -> None:
         """Begin to expect a check; one that is known already keeps its past."""
@@ -79,6 +82,7 @@ class Series:
         """Forget a check or a sampler; answers with the keys of the series that went with it."""
         if self.checks.pop(key, None) is not None:
             self._long.pop(key, None)
+            self._counts.pop(key, None)
             return [key]
         sampler = self.samplers.pop(key, None)
         gone = [] if sampler is None else list(sampler.series)
@@ -87,11 +91,16 @@ class Series:
             self._long.pop(series_key, None)
         return gone
 
-    def add(self, key: str, measurement: Measurement) -> Minute | None:
-        """Take in one run; answers with the minute that it closed, if it closed one."""
+    def add(self, key: str, measurement: Measurement, *, counted: bool = True) -> Minute | None:
+        """Take in one run; answers with the minute that it closed, if it closed one.
+
+        One that is not `counted` enters no `counts`.
+        """
         if not measurement.recheck:
             for (metric, _), summary in self._long.get(key, {}).items():
                 summary.add(measurement.at, _column(metric, measurement))
+            for metric, known in self._counts.get(key, {}).items() if counted else ():
+                known.add(self._unix(measurement.at), failed=bool(_column(metric, measurement)))
         return self.checks[key].add(measurement, self.minute(measurement.at))
 
     def add_reading(self, sampler: Sampler, reading: Reading) -> "list[SampleSeries]":
@@ -164,18 +173,47 @@ class Series:
                 for summary in self._long.get(other.key, {}).values():
                     summary.cut(at)
 
+    def counts(self, key: str, metric: str, spans_s: Collection[float], now: float) -> dict[float, Count]:
+        """How many runs of a check there were in each span up to now, and how many of them failed, in whole numbers.
+
+        Asking makes them be counted from here on; nothing of what is no check.
+        """
+        if key not in self.checks:
+            return dict.fromkeys(spans_s, Count(0, 0))
+        of_check = self._counts.setdefault(key, {})
+        known = of_check.get(metric)
+        if known is None:
+            known = of_check[metric] = Counts()
+        row = self._former_counts.pop(_name_of_counts(key, metric), None)
+        known.watch(spans_s, {} if row is None else read_counts(row.values))
+        known.asked_at = now
+        return known.over(spans_s, self._unix(now))
+
     def remember(self, rows: Iterable[SummaryRow]) -> None:
         """Hold what a former life of the daemon wrote down of long windows, until one is asked for again."""
         for row in rows:
-            self._former.setdefault(row.series, []).extend(_stretches(row, self._clock))
+            if row.series.endswith(_OF_COUNTS):
+                self._former_counts[row.series] = row
+            else:
+                self._former.setdefault(row.series, []).extend(_stretches(row, self._clock))
 
-    def take_summaries(self) -> "list[SummaryRow]":
-        """What ended of long windows since this was last asked, for the store."""
+    def take_summaries(self, *, last: bool = False) -> "list[SummaryRow]":
+        """What is new of long windows and counts since this was last asked, for the store; `last`: never again."""
         return [
             _summary_row(_name(key, column), summary.span_s, stretches, self._clock)
             for key, columns in self._long.items()
             for column, summary in columns.items()
             if (stretches := summary.take_unsaved())
+        ] + self._take_counts(last=last)
+
+    def _take_counts(self, *, last: bool) -> "list[SummaryRow]":
+        """One row of a check's metric replaces the one before."""
+        at = self._unix(self._clock.monotonic())
+        return [
+            SummaryRow(_name_of_counts(key, metric), 0.0, at + known.longest_s, known.take(at))
+            for key, metrics in self._counts.items()
+            for metric, known in metrics.items()
+            if known.is_due(at, last=last)
         ]
 
     def forget_unasked(self, before: float) -> None:
@@ -184,8 +222,13 @@ class Series:
             self._long[key] = {column: summary for column, summary in columns.items() if summary.asked_at >= before}
             if not self._long[key]:
                 del self._long[key]
+        for key, metrics in list(self._counts.items()):
+            self._counts[key] = {metric: known for metric, known in metrics.items() if known.asked_at >= before}
+            if not self._counts[key]:
+                del self._counts[key]
         if self._born_at < before:
             self._former.clear()
+            self._former_counts.clear()
 
     def minute(self, at: float) -> int:
         """The number of the minute an instant lies in."""
@@ -198,6 +241,10 @@ class Series:
     def minute_began(self, number: int) -> float:
         """The instant at which a minute began."""
         return self._minute_anchor + number * _MINUTE_S
+
+    def _unix(self, at: float) -> float:
+        """Unix time by the clock of the daemon's start: it goes on evenly when somebody sets the clock."""
+        return at - self._minute_anchor
 
     def _ceiling(self, key: str) -> float | None:
         """What a sampler's series cannot pass, as of the last reading; None when nobody knows."""
@@ -607,6 +654,14 @@ def _name(key: str, column: _Column) -> str:
     """Under which a long window is stored."""
     metric, span_s = column
     return f"{key}\n{metric}\n{span_s:g}"
+
+
+_OF_COUNTS = "\ncounts"
+
+
+def _name_of_counts(key: str, metric: str) -> str:
+    """Under which counts are stored."""
+    return f"{key}\n{metric}{_OF_COUNTS}"
 
 
 def _summary_row(name: str, span_s: float, stretches: Sequence[Stretch], clock: Clock) -> SummaryRow:
