@@ -1,6 +1,7 @@
 """Watch services: probe, sample, judge, alert, and show it all."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,9 @@ __all__ = ["command"]
     help="Where to listen; repeatable. [127.0.0.1:10737]",
 )
 @click.option(
+    "--web.systemd-socket", "systemd_socket", is_flag=True, help="Listen on the sockets of perfmon.socket instead."
+)
+@click.option(
     "--web.probe-allow",
     "probe_allow",
     multiple=True,
@@ -61,6 +65,8 @@ def command(
     state: str | None,
     level: Literal["debug", "info", "warning", "error"] | None,
     format_: Literal["console", "json"] | None,
+    *,
+    systemd_socket: bool,
 ) -> None:
     """Watch services: probe, sample, judge, alert, and show it all on a page and on /metrics.
 
@@ -76,17 +82,22 @@ def command(
         raise UsageError("give either URLs to watch or --config.file")
     if not (urls or files or blackbox):
         raise UsageError("give URLs to watch, --config.file or --blackbox (try: perfmon serve http://localhost:8080/)")
-    from perfmon.monitor.daemon import run  # noqa: PLC0415 - loads the whole daemon
+    if systemd_socket and listen:
+        raise UsageError("give either --web.listen-address or --web.systemd-socket")
+    from perfmon.monitor import systemd  # noqa: PLC0415 - loads the whole daemon
+    from perfmon.monitor.daemon import run  # noqa: PLC0415
+    from perfmon.monitor.listen import addresses  # noqa: PLC0415
 
+    sockets = systemd.passed_sockets(os.environ, os.getpid()) if systemd_socket else []
     flags = Flags(
-        listen=listen,
+        listen=listen or addresses(sockets),
         probe_allow=probe_allow,
         timeout_offset_s=timeout_offset_s,
         state=state,
         level=level,
         format=format_,
     )
-    run(lambda: flags.over(_read(urls, files, blackbox)))
+    run(lambda: flags.over(_read(urls, files, blackbox)), sockets=sockets)
 
 
 def _read(urls: tuple[str, ...], files: tuple[Path, ...], blackbox: Path | None) -> config.Config:

@@ -6,7 +6,9 @@ to the series, the exposition and the rules; these tell the notifier. A scrape r
 
 import asyncio
 import gc
+import os
 import signal
+import socket
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -38,6 +40,7 @@ from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import SampleSeries, Series
 from perfmon.monitor.server import app, serve
 from perfmon.monitor.store import Store
+from perfmon.monitor.systemd import Supervisor
 from perfmon.monitor.turns import Turns
 from perfmon.network import Network
 from perfmon.network.address import host_of
@@ -59,22 +62,26 @@ HANGS_S = 10.0  # a reading that takes longer is said to hang
 _log = structlog.get_logger(__name__)
 
 
-def run(source: Callable[[], Config]) -> None:
-    """Watch what `source` says until SIGTERM or SIGINT; SIGHUP asks `source` again."""
+def run(source: Callable[[], Config], *, sockets: Sequence[socket.socket] = ()) -> None:
+    """Watch what `source` says until SIGTERM or SIGINT; SIGHUP asks `source` again.
+
+    `sockets` that listen already are served in place of the addresses of the config.
+    """
     config = source()
     logs.configure(level=config.log.level, form=config.log.format)
-    uvloop.run(_main(source, config))
+    uvloop.run(_main(source, config, sockets))
 
 
-async def _main(source: Callable[[], Config], config: Config) -> None:
+async def _main(source: Callable[[], Config], config: Config, sockets: Sequence[socket.socket]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Network(clock=SystemClock()) as network:
-        daemon = Daemon(source, config, clock=SystemClock(), network=network)
+        supervisor = Supervisor.of(os.environ, os.getpid())
+        daemon = Daemon(source, config, clock=SystemClock(), network=network, supervisor=supervisor)
         loop.add_signal_handler(signal.SIGHUP, daemon.ask_for_reload)
-        await daemon.watch(stop)
+        await daemon.watch(stop, sockets=sockets)
 
 
 class Daemon:
@@ -89,11 +96,12 @@ class Daemon:
         network: Network,
         callbacks: Sequence[Callback] = (),
         embedded: bool = False,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """`config` is what `source` said first; the parts are made here and begin in `watch`.
 
         `callbacks` are told of alerts beside the receivers. `embedded` leaves the garbage collector to the program that
-        this is a part of.
+        this is a part of. `supervisor` hears how it fares.
         """
         self.clock = clock
         self.network = network
@@ -107,6 +115,7 @@ class Daemon:
         self.watching = False
         self._source = source
         self._embedded = embedded
+        self._supervisor = supervisor or Supervisor()
         self._started_with = config
         self._store = Store(
             config.state.path,
@@ -167,21 +176,30 @@ class Daemon:
 
     # ------------------------------------------------------------ life
 
-    async def watch(self, stop: asyncio.Event, on_watching: Callable[[Sequence[str]], None] | None = None) -> None:
+    async def watch(
+        self,
+        stop: asyncio.Event,
+        on_watching: Callable[[Sequence[str]], None] | None = None,
+        *,
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
         """Watch until `stop` is set, then end in order: probes, notifications, state.
 
-        `on_watching` is called with the addresses that are listened on, once everything is under way.
+        `on_watching` is called with the addresses that are listened on, once everything is under way. `sockets` that
+        listen already are served in place of the addresses of the config.
         """
         listen = self.config.web.listen
         names = (*listen, urlsplit(self.config.web.external_url).netloc)
-        async with serve(app(self._face(), listen=names), listen) as addresses:
+        async with serve(app(self._face(), listen=names), listen, sockets=sockets) as addresses:
             await self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
             _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())
+            self._supervisor.ready(self._status())
             if on_watching is not None:
                 on_watching(addresses)
             await stop.wait()
             _log.info("stopping")
+            self._supervisor.stopping()
             self.watching = False
             pulse.cancel()
             await self.discoveries.stop()
@@ -260,25 +278,32 @@ class Daemon:
     async def reload(self) -> list[str]:
         """Read the config anew and go on with it; with problems, answer them and go on as before."""
         async with self._reloading:
-            try:
-                config = await asyncio.to_thread(self._source)
-                if not self.watching:  # the end has begun meanwhile, and the parts belong to `_end`
-                    return self._not_taken(["perfmon is stopping"])
-                if config == self.config:  # its plans and windows stay as they are
-                    self._note_reload(success=True)
-                    self._say_what_waits_for_a_restart()
-                    _log.info("config is unchanged")
-                    return []
-                await self._apply(config)
-            except PerfmonError as error:
-                return self._not_taken(str(error).splitlines())
-            except Exception as error:  # noqa: BLE001 - the old config goes on
-                self.defect("reload", error)
-                return self._not_taken(["this is a defect of perfmon's own; its log says more"])
-            self.runs.schedule.realign()
-            self._note_reload(success=True)
-            _log.info("config taken", **self._size())
-            return []
+            self._supervisor.reloading(self.clock.monotonic())
+            problems = await self._reload()
+            if self.watching:
+                self._supervisor.ready(f"configuration not taken: {problems[0]}" if problems else self._status())
+            return problems
+
+    async def _reload(self) -> list[str]:
+        try:
+            config = await asyncio.to_thread(self._source)
+            if not self.watching:  # the end has begun meanwhile, and the parts belong to `_end`
+                return self._not_taken(["perfmon is stopping"])
+            if config == self.config:  # its plans and windows stay as they are
+                self._note_reload(success=True)
+                self._say_what_waits_for_a_restart()
+                _log.info("config is unchanged")
+                return []
+            await self._apply(config)
+        except PerfmonError as error:
+            return self._not_taken(str(error).splitlines())
+        except Exception as error:  # noqa: BLE001 - the old config goes on
+            self.defect("reload", error)
+            return self._not_taken(["this is a defect of perfmon's own; its log says more"])
+        self.runs.schedule.realign()
+        self._note_reload(success=True)
+        _log.info("config taken", **self._size())
+        return []
 
     def _not_taken(self, problems: list[str]) -> list[str]:
         _log.error("config not taken", problems=problems)
@@ -437,6 +462,10 @@ class Daemon:
             "receivers": len(self.config.receivers),
         }
 
+    def _status(self) -> str:
+        """What `systemctl status` shows in a line."""
+        return "watching: " + ", ".join(f"{count} {what}" for what, count in self._size().items())
+
     # ------------------------------------------------------------ what is done when it is due
 
     async def _probe(self, check: Check) -> bool:
@@ -515,6 +544,7 @@ class Daemon:
         return None
 
     async def _sweep(self) -> None:
+        self._supervisor.alive()  # here, since it takes the event loop and the schedule to come here
         self.rules.sweep(self.clock.monotonic())
         for _ in range(SLOW_RULES_AT_MOST):
             if self.rules.judge_next(self.clock.monotonic()) is None:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perfmon.errors import UsageError
 
-__all__ = ["Bounds", "serve"]
+__all__ = ["Bounds", "addresses", "serve"]
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,21 +33,32 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp, listen: Sequence[str], bounds: Bounds = Bounds()) -> AsyncIterator[tuple[str, ...]]:  # noqa: B008 - a frozen value
+async def serve(
+    app: ASGIApp,
+    listen: Sequence[str],
+    bounds: Bounds = Bounds(),  # noqa: B008 - a frozen value
+    *,
+    sockets: Sequence[socket.socket] = (),
+) -> AsyncIterator[tuple[str, ...]]:
     """Serve while the context lasts; yields the addresses as bound, `127.0.0.1:10737`.
 
     `listen` has `HOST:PORT`, `[HOST]:PORT` or `:PORT` (all addresses); port 0 lets the system choose.
-    UsageError when one cannot be listened on.
+    UsageError when one cannot be listened on. `sockets` that are bound already are served in their place.
     """
-    sockets = await _bind_all(listen)
+    sockets = list(sockets) or await _bind_all(listen)
     server = _Server(_settings(app, bounds))
     running = asyncio.create_task(server.serve(sockets=sockets))
     try:
-        yield tuple(_spell(*sock.getsockname()[:2]) for sock in sockets)
+        yield addresses(sockets)
     finally:
         server.stop()
         await running
         await server.cut()
+
+
+def addresses(sockets: Sequence[socket.socket]) -> tuple[str, ...]:
+    """Where sockets are bound: `127.0.0.1:10737`, `[::1]:10737`."""
+    return tuple(_spell(*sock.getsockname()[:2]) for sock in sockets)
 
 
 def _settings(app: ASGIApp, bounds: Bounds) -> uvicorn.Config:
