@@ -4,7 +4,7 @@
 set -eu
 
 packages="prometheus prometheus-alertmanager prometheus-blackbox-exporter nginx-light chromium chromium-driver
-    postgresql mariadb-server redis-server gdb"
+    postgresql mariadb-server redis-server gdb systemd libseccomp2"
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -4,7 +4,6 @@ Both are small protocols of environment variables: a datagram of `KEY=value` lin
 descriptors from 3 on. Where the variables are missing, nobody is told and nothing is taken.
 """
 
-import os
 import socket
 from collections.abc import MutableMapping
 
@@ -75,7 +74,7 @@ def passed_sockets(environment: MutableMapping[str, str], pid: int) -> list[sock
 
 def _passed(number: int) -> socket.socket:
     sock = socket.socket(fileno=number)
-    sock.set_inheritable(False)  # noqa: FBT003 - systemd passes them so that our children would have them too
+    sock.set_inheritable(False)  # systemd passes them so that our children would have them too
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
         raise UsageError(f"--web.systemd-socket: expected TCP sockets (ListenStream=HOST:PORT), got {sock.family.name}")
     return sock

@@ -39,6 +39,7 @@ SETS = (
     Set("prometheus", "prometheus.yml", ("deploy/prometheus/",)),
     Set("alertmanager", "alertmanager.yml: routes and inhibitions", ("deploy/alertmanager/",)),
     Set("grafana", "data sources and folders for Grafana's provisioning", ("deploy/grafana/",)),
+    Set("systemd", "the unit, its socket, and drop-ins for what needs a privilege", ("deploy/systemd/",)),
     Set("example", "a perfmon.yml with everything it can be told", ("deploy/examples/",)),
     Set(
         "compose",
