@@ -49,6 +49,7 @@ LAYERS = (
         "stats",
         "histogram",
         "threshold",
+        "promql",
         "short_form",
         "metrics",
         "steps",

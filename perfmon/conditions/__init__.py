@@ -16,5 +16,7 @@ and, where they mean something,
                 where what is watched began anew
     count_spans `count_spans(config)`: spans over which runs and failures are counted for it (`Window.counts`)
     written     `written(config)`: the settings in the form of a file; without it they are shown as they are
+    promql      `promql(config, source, severity)`: where it is broken, as an expression for Prometheus' rules
+                (`perfmon.promql`); ValueError says why it cannot be said. A kind without it cannot be said at all
     FAMILIES    the gauges that its verdicts carry as `facts`
 """

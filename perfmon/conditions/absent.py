@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from perfmon import promql as prometheus
 from perfmon import units
 from perfmon.model import Verdict, Window
+from perfmon.promql import Expression, Source
 from perfmon.units import Duration, format_duration, quoted
 
 
@@ -54,6 +56,16 @@ def evaluate(window: Window, config: Config) -> Verdict:
         value=age,
         limit=config.after,
         n=int(heard),
+    )
+
+
+def promql(config: Config, source: Source, severity: str = "") -> Expression:  # noqa: ARG001 -- it has one level
+    """Where nothing came for longer than `after`."""
+    after = format_duration(config.after)
+    return Expression(
+        text=prometheus.silence(source, config.after, ">"),
+        says=f"no point of {source.metric} for {after}, expected one at least as often",
+        remarks=("what never came at all is not known to Prometheus, and perfmon says it of what it expects",),
     )
 
 

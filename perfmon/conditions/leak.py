@@ -18,15 +18,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from perfmon import leak, units
+from perfmon import promql as prometheus
 from perfmon.leak import CAUSES, VERDICTS, Growth, Judgement, PerRequest
 from perfmon.leak.words import pace, with_interval
 from perfmon.metrics import Family
 from perfmon.model import Verdict, Window, fact_key
+from perfmon.promql import Expression, Source
 from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, quoted
 
 __all__ = [
     "FAMILIES", "Config", "Requests", "Settings", "Written",
-    "counters", "evaluate", "every_s", "for_s", "parse", "problem", "span_s",
+    "counters", "evaluate", "every_s", "for_s", "parse", "problem", "promql", "span_s",
 ]  # fmt: skip
 
 WindowLength = Annotated[Duration, msgspec.Meta(ge=10, le=366 * 86_400.0)]
@@ -178,6 +180,30 @@ def evaluate(window: Window, config: Config) -> Verdict:
             return Verdict(level="waiting", why=why, n=len(window))
         return _insufficient(why, len(window))
     return _simple(window, config) if config.simple else _shaped(window, config)
+
+
+def promql(config: Config, source: Source, severity: str = "") -> Expression:  # noqa: ARG001 -- it has one level
+    """Where the verdict that perfmon exports says so: Prometheus could not find one by itself."""
+    own = {"rule": source.rule, "metric": source.metric}
+    # Twice as long as from one verdict to the next, so that a scrape that fails ends nothing.
+    span = prometheus.duration(max(2 * every_s(config), 4 * source.scrape_s))
+    of_slope = "_bytes_per_second" if source.unit == "bytes" else "_per_second"
+    slope, low = (
+        f"last_over_time({prometheus.selector(f'perfmon_leak_slope{bound}{of_slope}', source, **own)}[{span}])"
+        for bound in ("", "_lower")
+    )
+    least = 0.0 if config.growth is None else config.growth.value
+    if config.simple:
+        text = f"{slope} > {prometheus.number(least)}\nand {low} > 0"
+    else:
+        verdict = prometheus.selector("perfmon_leak_verdict", source, **own, verdict="leak")
+        text = f"{slope} > {prometheus.number(least)}\nand ignoring (verdict) last_over_time({verdict}[{span}]) == 1"
+    return Expression(
+        text=prometheus.without(f"\n{text}\n", "rule", "metric"),
+        says=f"{source.metric} grows by {prometheus.words(source.unit)} a second"
+        f"{'' if config.simple else ', and nothing speaks against a leak'}",
+        remarks=("perfmon leaves an alert as it is while it has too little to judge by; Prometheus ends it",),
+    )
 
 
 _WINDOW_S = 1800.0

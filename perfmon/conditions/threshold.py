@@ -2,15 +2,17 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import msgspec
 
+from perfmon import promql as prometheus
 from perfmon import stats, threshold
 from perfmon.model import Level, Verdict, Window
+from perfmon.promql import Expression, Source
 from perfmon.threshold import DEFAULT_OVER_S, Severity, Threshold
 from perfmon.units import Unit, format_duration, format_quantity, quoted
 
@@ -82,6 +84,23 @@ def severities(config: Config) -> tuple[Severity, ...]:
 def evaluate(window: Window, config: Config) -> Verdict:
     """The worst of what the sentences say."""
     return max((_judge(window, one) for one in config.thresholds), key=lambda verdict: _BADNESS[verdict.level])
+
+
+def promql(config: Config, source: Source, severity: Severity | Literal[""] = "") -> Expression:
+    """Where a sentence is false at this level or a worse one, or nothing comes; ValueError when it cannot be said."""
+    asked = [(one, bound) for one in config.thresholds if (bound := _bound(one, severity)) is not None]
+    broken = [_false(one, bound, source) for one, bound in asked]
+    patience_s, op = min((_quiet_s(one, source), ">" if one.over_s == 0 else ">=") for one, _ in asked)
+    silent = prometheus.silence(source, patience_s, ">" if op == ">" else ">=")
+    wanted = " and ".join(f"{_of(one, source.metric)} {one.op} {_exact(bound, _unit(one, source.type, source.unit))}"
+                          for one, bound in asked)  # fmt: skip
+    seen = prometheus.words(_unit(asked[0][0], source.type, source.unit))
+    return Expression(
+        text="\nor\n".join([*broken, silent]),
+        says=f"expected {wanted}, seen {seen} (or nothing for {format_duration(patience_s)})",
+        limit=prometheus.number(asked[0][1]),
+        remarks=tuple(dict.fromkeys(remark for one, _ in asked for remark in _remarks(one, source))),
+    )
 
 
 def _is_levels(raw: Any) -> bool:
@@ -260,3 +279,115 @@ def _problem(one: Threshold, series_type: str, unit: Unit) -> str | None:
 
 def _words(unit: Unit) -> str:
     return "shares of one" if unit == "ratio" else unit
+
+
+# ---------------------------------------------------------------- as PromQL
+
+
+def _bound(one: Threshold, severity: str) -> float | None:
+    """The limit whose breach makes an alert of this severity; None when the sentence has none."""
+    limit = one.limits[-1 if severity == "critical" else 0]
+    if severity == "critical" and limit.level == "warning":
+        return None
+    if limit.factor:
+        raise ValueError("a limit that hangs on a baseline is known to perfmon alone")
+    return limit.quantity.value
+
+
+def _false(one: Threshold, bound: float, source: Source) -> str:
+    """The comparison turned round, for an alert fires where its expression holds."""
+    text = f"{_asked(one, source)} {_TURNED[one.op]} {prometheus.number(bound)}"
+    if not one.within_s:
+        return text
+    there = prometheus.gauge(source, "last_over_time", prometheus.reach_s(source, 0.0, 4), offset_s=one.within_s)
+    return f"{text}\nand {there}"
+
+
+_TURNED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def _asked(one: Threshold, source: Source) -> str:
+    """What the sentence is about: by counters where there are some, for these miss no run."""
+    span_s = prometheus.reach_s(source, one.over_s, 2)
+    by_counters = _by_counters(one, source, span_s)
+    if by_counters:
+        return by_counters
+    return _of_flag(one, source, span_s) if source.type == "flag" else _by_gauge(one, source, span_s)
+
+
+def _by_counters(one: Threshold, source: Source, span_s: float) -> str:
+    """Empty where there are none. A counter's first scrape in a range says where it began, so that is one longer."""
+    counted_s = prometheus.reach_s(source, one.over_s, 3) + source.scrape_s
+    match source.type, one.aggregation:
+        case "flag", "rate" | "avg":
+            return prometheus.failed_share(source, counted_s)
+        case "flag", "sum":
+            return f"({prometheus.failed_runs(source, 'rate', counted_s)}) * {prometheus.number(span_s)}"
+        case "flag" | "gauge", "count" if source.probed:
+            return f"{prometheus.runs(source, 'rate', counted_s)} * {prometheus.number(span_s)}"
+        case "gauge", "avg" if source.metric == "duration":
+            spent = prometheus.selector("perfmon_probe_latency_seconds_sum", source)
+            reach = prometheus.duration(counted_s)
+            return f"rate({spent}[{reach}])\n/ {prometheus.runs(source, 'rate', counted_s)}"
+        case "counter", "rate":
+            return prometheus.gauge(source, "rate", prometheus.reach_s(source, one.over_s, 4))
+        case _:
+            return ""
+
+
+def _by_gauge(one: Threshold, source: Source, span_s: float) -> str:
+    if one.aggregation == "last":
+        return prometheus.gauge(source, "last_over_time", _last_s(source))
+    if one.aggregation in ("p", "med"):
+        return prometheus.gauge(source, "quantile_over_time", span_s, prometheus.number(_share(one)))
+    return prometheus.gauge(source, f"{one.aggregation}_over_time", span_s)
+
+
+def _of_flag(one: Threshold, source: Source, span_s: float) -> str:
+    """`probe_success` says the opposite of `failed`, so its greatest is the other's least."""
+    if source.metric != "failed":
+        raise ValueError(f"of `{source.metric}` Prometheus has counters alone: use `rate`, `sum` or `count`")
+    match one.aggregation:
+        case "last":
+            return f"1 - {prometheus.gauge(source, 'last_over_time', _last_s(source))}"
+        case "stddev":
+            return prometheus.gauge(source, "stddev_over_time", span_s)
+        case "p" | "med":
+            share = prometheus.number(1 - _share(one))
+            return f"1 - {prometheus.gauge(source, 'quantile_over_time', span_s, share)}"
+        case _:
+            opposite = {"min": "max", "max": "min"}[one.aggregation]
+            return f"1 - {prometheus.gauge(source, f'{opposite}_over_time', span_s)}"
+
+
+def _last_s(source: Source) -> float:
+    """How old the newest point may be; and a scrape that fails is no point that is missing."""
+    return prometheus.reach_s(source, 3 * source.interval_s, 4)
+
+
+def _share(one: Threshold) -> float:
+    return 0.5 if one.percentile is None else one.percentile / 100
+
+
+def _quiet_s(one: Threshold, source: Source) -> float:
+    """As `_patience_s`: how long silence is no cause for alarm."""
+    return 3 * source.interval_s if one.aggregation == "last" else max(one.over_s, 2 * source.interval_s)
+
+
+def _remarks(one: Threshold, source: Source) -> Iterator[str]:
+    """Where Prometheus cannot say quite the same."""
+    by_gauge = not (source.probed and one.aggregation in ("rate", "count", "sum")) and one.aggregation != "last"
+    averaged = one.aggregation == "avg" and source.metric in ("failed", "first_try_failed", "duration")
+    if by_gauge and not averaged and source.scrape_s > source.interval_s:
+        yield (
+            f"Prometheus looks each {format_duration(source.scrape_s)} at what is measured each "
+            f"{format_duration(source.interval_s)}: {one.name} is of what it sees"
+        )
+    if one.over_s and one.over_s < 3 * source.scrape_s:
+        yield f"{format_duration(one.over_s)} hold less than three scrapes, so the range is longer"
+    if source.metric.startswith("duration:"):
+        yield "a run that did not come to the phase is not counted, where perfmon counts it as 0s"
+
+
+def _of(one: Threshold, metric: str) -> str:
+    return f"{one.name} of {metric}{f' over {_duration(one.over_s)}' if one.over_s else ''}"
