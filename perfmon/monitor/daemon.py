@@ -367,6 +367,8 @@ class Daemon:
                 new[key] = check
                 self._spare_the_collector()
             await turns.next()
+        if self.watching:  # at the beginning it is done once the schedule fires
+            await self._memory.recount()
         return new
 
     def _spare_the_collector(self) -> None:
@@ -507,6 +509,7 @@ class Daemon:
         if closed is not None:
             self._memory.closed(check.key, closed)
         if before is None or before.success != measurement.success:
+            self._memory.turned(check.key)
             _say_turn(measurement, first=before is None)
 
     def observe_reading(self, sampler: Sampler, reading: Reading) -> None:

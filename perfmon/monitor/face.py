@@ -74,6 +74,10 @@ class Face:
         parts = self._parts
         return await status.targets(parts.series, parts.clock, started_at=parts.started_at, minutes=minutes)
 
+    async def days(self) -> dict[str, Any]:
+        """The answer of `/api/v1/days`."""
+        return await status.days(self._parts.series, self._parts.clock)
+
     async def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""
         return await status.alerts(self._parts.rules.alerts(), self._parts.clock)

@@ -1,7 +1,7 @@
 """What a restart goes on from: written down while the daemon runs, and given back to checks that are there again.
 
-Minutes for the page, last results of checks that run rarely, last failures, and long pasts. Alerts and notices are kept
-by those whose they are.
+Minutes for the page, last results of checks that run rarely, last failures, long pasts, and histories. Alerts and
+notices are kept by those whose they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,8 @@ from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.recent import Spell
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.series import Minute, Series
-from perfmon.monitor.store import MinuteRow, Store
+from perfmon.monitor.store import History, MinuteRow, Store
+from perfmon.monitor.tally import Counted
 from perfmon.monitor.turns import Turns
 from perfmon.threads import in_thread
 
@@ -24,6 +25,7 @@ __all__ = ["Memory"]
 HOUR_S = 3600.0
 MINUTES_AT_ONCE = 100  # written down in one turn
 RARE_S = 60.0  # checks that run less often show their last result again after a restart
+QUARTER_MINUTES = 15
 FAILURES_KEPT_S = 7 * 86_400.0  # of a check that is not watched any more
 
 
@@ -51,6 +53,10 @@ class Memory:
         self._results_at: dict[str, float] = {}  # of the results that the store has, by check
         self._failed: set[str] = set()  # of these the state file does not know the last failures
         self._former_failures: dict[str, list[Spell]] = {}  # of a former life, for checks that discovery brings later
+        self._uncounted: set[str] = set()  # checks whose history of a former life has not been read yet
+        self._counted_until: dict[str, int] = {}  # the first minute that a history read does not count
+        self._quarters: dict[str, int] = {}  # the newest in a history that was written, or is about to be
+        self._moved: set[str] = set()  # checks whose history the state file does not know
 
     # ------------------------------------------------------------ writing down
 
@@ -58,8 +64,16 @@ class Memory:
         """A check has failed once more."""
         self._failed.add(key)
 
+    def turned(self, key: str) -> None:
+        """A check began to fail, or is back."""
+        self._moved.add(key)
+
     def closed(self, key: str, minute: Minute) -> None:
         """A minute of a check is over."""
+        quarter = minute.number // QUARTER_MINUTES
+        if self._quarters.get(key) != quarter:
+            self._quarters[key] = quarter
+            self._moved.add(key)
         start = to_wall(self._clock, self._series.minute_began(minute.number))
         self._minutes.append(MinuteRow(key, start, (minute.runs, minute.failures, minute.p50_s, minute.max_s)))
 
@@ -68,8 +82,16 @@ class Memory:
         if self._results_at.pop(key, None) is not None:
             self._store.forget_result(key)
         past = self._series.checks.get(key)
-        if past is not None and past.recent.spells():
+        if past is None:
+            return
+        if past.recent.spells():
             self._failed.add(key)  # and when it is written down there is nothing to know of it
+        past.close_minute()
+        self._note_history(key)  # which stays, for one that comes back
+        for of_key in (self._quarters, self._counted_until):
+            of_key.pop(key, None)
+        self._moved.discard(key)
+        self._uncounted.discard(key)
 
     async def note(self) -> None:
         """Write down what the state file does not know yet, in turns."""
@@ -81,6 +103,9 @@ class Memory:
         """The same at once, for the last time."""
         for _ in self._noting(last=True):
             pass
+        for key, past in self._series.checks.items():
+            past.close_minute()
+            self._note_history(key)
 
     def _noting(self, *, last: bool) -> Iterator[None]:
         """In small pieces of work."""
@@ -89,6 +114,9 @@ class Memory:
         yield
         yield from self._note_results()
         yield from self._note_failures()
+        while self._moved:
+            self._note_history(self._moved.pop())
+            yield
 
     def _note_minutes(self) -> Iterator[None]:
         while self._minutes:
@@ -114,6 +142,15 @@ class Memory:
             self._store.put_failures(key, () if past is None else past.recent.spells())
             yield
 
+    def _note_history(self, key: str) -> None:
+        past = self._series.checks.get(key)
+        if past is None or key in self._uncounted:  # what the file has of it must not be lost
+            return
+        incidents = past.incidents.newest_first()
+        kept = past.tally.kept()
+        if kept.until or incidents:
+            self._store.put_history(key, History(tally=kept, incidents=incidents))
+
     # ------------------------------------------------------------ giving back
 
     def recall(self) -> None:
@@ -124,9 +161,31 @@ class Memory:
     def greet(self, key: str) -> None:
         """Give a check that is new its last failures back."""
         self._series.checks[key].recent.restore(self._former_failures.pop(key, ()))
+        self._uncounted.add(key)
+
+    async def recount(self) -> None:
+        """Give checks that are new their histories back, those that were watched at any time in three months."""
+        new = frozenset(self._uncounted)
+        if not new or not self._store.readable:
+            return
+        found = await in_thread(partial(self._store.histories, new), name="perfmon-histories")
+        turns = Turns(self._clock)
+        for key in new:
+            self._give_back(key, found.get(key))
+            await turns.next()
+
+    def _give_back(self, key: str, history: History | None) -> None:
+        self._uncounted.discard(key)
+        past = self._series.checks.get(key)
+        if past is None or history is None:
+            return
+        past.tally.restore(history.tally, self._series.minute(self._clock.monotonic()))
+        past.incidents.restore(history.incidents, past.last, only_failed=past.runs == past.failures)
+        self._counted_until[key] = history.tally.until
 
     async def take_up(self, new: Mapping[str, Check]) -> None:
         """Give these checks their last results and the last hour back; only while the schedule fires."""
+        await self.recount()
         await self._resume(new)
         known = partial(self._store.minutes, self._clock.wall() - HOUR_S, of=new.keys())
         turns = Turns(self._clock)
@@ -149,6 +208,9 @@ class Memory:
         if past is not None and len(row.values) == len(Minute._fields) - 1:
             runs, failures, p50_s, max_s = (value or 0.0 for value in row.values)
             number = self._series.minute_at_wall(row.start)
+            if number >= self._counted_until.get(row.series, 0):  # the end was no orderly one
+                past.tally.add(Counted(number, int(runs), int(failures)))
+                self._counted_until[row.series] = number + 1
             past.restore([Minute(number, int(runs), int(failures), p50_s, max_s)])
 
     async def _resume(self, checks: Mapping[str, Check]) -> None:

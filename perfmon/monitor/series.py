@@ -19,9 +19,11 @@ from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.measure import Reading
 from perfmon.model import Check, Count, Measurement, Sample, Sampler, Window, fact_key
 from perfmon.monitor.counts import Counts, read_counts
+from perfmon.monitor.incidents import Incidents
 from perfmon.monitor.recent import Recent
 from perfmon.monitor.store import SummaryRow
 from perfmon.monitor.summary import Stretch, Summary, restarts_of
+from perfmon.monitor.tally import DAY_S, QUARTER_S, QUARTERS, Counted, Tally, total
 from perfmon.selection import PROBE_METRICS
 
 __all__ = ["MINUTES", "CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
@@ -274,8 +276,8 @@ class CheckSeries:
 
     __slots__ = (
         "_hour", "_hour_count", "_hour_next", "_max", "_minute", "_numbers", "_p50", "_points", "_quantiles",
-        "_run_failures", "_run_total", "check", "failures", "last", "last_failure", "recent", "runs", "since",
-        "state_since",
+        "_run_failures", "_run_total", "check", "failures", "incidents", "last", "last_failure", "recent", "runs",
+        "since", "state_since", "tally",
     )  # fmt: skip
 
     def __init__(self, check: Check, since: float) -> None:
@@ -287,6 +289,8 @@ class CheckSeries:
         self.runs = 0
         self.failures = 0
         self.recent = Recent()
+        self.tally = Tally()
+        self.incidents = Incidents()
         self._points = _Points(_USUAL)
         self._hour = _hour_of(check)  # durations of the last hour's runs, a ring
         self._hour_next = 0
@@ -306,9 +310,12 @@ class CheckSeries:
         things are, so a minute of failure would weigh as much as an hour of success.
         """
         failed = measurement.failure is not None
-        if self.last is None or failed != (self.last.failure is not None):
+        turned = self.last is None or failed != (self.last.failure is not None)
+        if turned:
             self.state_since = measurement.at
         self.last = measurement
+        if failed or turned:
+            self.incidents.note(measurement, lambda: (self.quantiles(minute) or (None, None))[1])
         if measurement.recheck:
             self.last_failure = measurement if failed else self.last_failure
             return None
@@ -378,8 +385,43 @@ class CheckSeries:
 
     def totals(self, minute: int) -> tuple[int, int]:
         """Runs and failures of the sixty minutes up to the one given."""
-        slots = [slot for slot, number in enumerate(self._numbers) if minute - MINUTES < number <= minute]
+        return self._sums(minute, MINUTES)
+
+    def _sums(self, minute: int, count: int) -> tuple[int, int]:
+        """Runs and failures of as many minutes."""
+        slots = [slot for slot, number in enumerate(self._numbers) if minute - count < number <= minute]
         return sum(map(self._run_total.__getitem__, slots)), sum(map(self._run_failures.__getitem__, slots))
+
+    def counts(self, span_s: float, minute: int) -> Count:
+        """Runs and failures in the last `span_s` seconds up to a minute, for people.
+
+        Exact sums of whole slots, the open one among them: of minutes for spans up to an hour, of quarters of an hour
+        up to three days, then of days of UTC, at most ninety.
+        """
+        if span_s <= MINUTES * _MINUTE_S:
+            return Count(*self._sums(minute, max(1, round(span_s / _MINUTE_S))))
+        if span_s <= QUARTERS * QUARTER_S:
+            return total(self.quarters(minute, round(span_s / QUARTER_S)))
+        return total(self.days(minute, round(span_s / DAY_S)))
+
+    def quarters(self, minute: int, count: int) -> list[Count]:
+        """As many quarters of an hour up to the one that a minute lies in, oldest first."""
+        return self.tally.quarters(minute, count, self.open_minute())
+
+    def days(self, minute: int, count: int) -> list[Count]:
+        """As many days of UTC up to the one that a minute lies in, oldest first."""
+        return self.tally.days(minute, count, self.open_minute())
+
+    def close_minute(self) -> None:
+        """Count the minute that is open, at the end of the daemon's life."""
+        self.tally.add(self.open_minute())
+
+    def open_minute(self) -> Counted:
+        """What the minute has come to that is not over, and in no tally yet."""
+        slot = self._minute % MINUTES
+        if self._minute < 0:
+            return Counted(-1, 0, 0)
+        return Counted(self._minute, self._run_total[slot], self._run_failures[slot])
 
     def history(self, minute: int, count: int = MINUTES) -> list[Minute]:
         """As many minutes up to the one given, oldest first, sixty at most; minutes without a run have runs 0."""
@@ -425,6 +467,7 @@ class CheckSeries:
         if self._minute >= 0:
             self._summarise()
             closed = self._minute_of(self._minute)
+            self.tally.add(self.open_minute())
         self._minute = minute
         slot = minute % MINUTES
         if self._numbers[slot] != minute:

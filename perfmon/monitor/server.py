@@ -55,6 +55,10 @@ class View(Protocol):
         """The answer of `/api/v1/targets`; each `history` has its newest `minutes` entries, at most 60."""
         ...
 
+    async def days(self) -> Json:
+        """The answer of `/api/v1/days`."""
+        ...
+
     def target(self, key: str) -> Json:
         """The answer of `/api/v1/target`; its `probe` is None when there is no such one."""
         ...
@@ -146,6 +150,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
         Route("/-/ready", _ready),
         Route("/-/reload", _by_name(_reload), methods=["POST", "PUT"]),
         Route("/api/v1/targets", _by_name(_targets)),
+        Route("/api/v1/days", _by_name(_days)),
         Route("/api/v1/target", _by_name(_target)),
         Route("/api/v1/target/run", _by_name(_run_now), methods=["POST"]),
         Route("/api/v1/run", _by_name(_run)),
@@ -290,6 +295,10 @@ async def _targets(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 60):
         return _words(400, f'parameter "minutes" must be 1 to 60, not {json.dumps(text[:20])}')
     return _json(await _view(request).targets(int(text)))
+
+
+async def _days(request: Request) -> Response:
+    return _json(await _view(request).days())
 
 
 async def _target(request: Request) -> Response:

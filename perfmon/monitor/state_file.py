@@ -5,6 +5,7 @@ Rows are opaque bytes under a table and a place in it; what they mean is `perfmo
 
 import fcntl
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,7 @@ class StateFile:
                 self._db.executemany(sql, parameters)
             self._db.execute("DELETE FROM minutes WHERE start < ?", (now - MINUTES_KEPT_S,))
             self._db.execute("DELETE FROM summaries WHERE until < ?", (now,))
+            self._db.execute("DELETE FROM histories WHERE until < ?", (now,))
             self._db.execute("INSERT OR REPLACE INTO alive VALUES (1, ?)", (now,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -98,6 +100,11 @@ class StateFile:
         with closing(self._open()) as db:
             sql = "SELECT series, start, until, vals FROM summaries WHERE until >= ? ORDER BY start"
             return db.execute(sql, (now,)).fetchall()
+
+    def histories(self, series: Collection[str]) -> list[tuple[str, bytes]]:
+        """(series, history as JSON) of these, read as `minutes` are."""
+        with closing(self._open()) as db:
+            return [row for row in db.execute("SELECT series, history FROM histories") if row[0] in series]
 
     def close(self) -> None:
         """Close the file; an open transaction is undone."""
@@ -179,6 +186,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX summaries_until ON summaries (until)",
     ),
     ("CREATE TABLE found (source TEXT, part TEXT, targets BLOB NOT NULL, PRIMARY KEY (source, part))",),
+    (
+        "CREATE TABLE histories (series TEXT PRIMARY KEY, until REAL, history BLOB NOT NULL)",
+        "CREATE INDEX histories_until ON histories (until)",
+    ),
 )
 
 _PUT = {
@@ -189,6 +200,7 @@ _PUT = {
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
     "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
     "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
+    "histories": "INSERT OR REPLACE INTO histories (series, until, history) VALUES (?, ?, ?)",
 }
 _DELETE = {
     "alerts": "DELETE FROM alerts WHERE series = ? AND fingerprint = ?",

@@ -13,11 +13,13 @@ import perfmon
 from perfmon.clock import Clock, to_wall
 from perfmon.explanation import settings
 from perfmon.model import Alert, Labels, Measurement
+from perfmon.monitor import history
 from perfmon.monitor.exemplar import Exemplar, RunId, check_id
 from perfmon.monitor.recent import Run, Spell, shifted
 from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, SampleSeries, Series
+from perfmon.monitor.tally import QUARTER_S
 
-__all__ = ["Show", "alerts", "run", "shown_alert", "target", "targets"]
+__all__ = ["Show", "alerts", "days", "run", "shown_alert", "target", "targets"]
 
 TURN_S = 0.0005
 """How long an answer is put together before others get their turn on the event loop."""
@@ -38,6 +40,26 @@ async def targets(series: Series, clock: Clock, *, started_at: float, minutes: i
         "started_at": to_wall(clock, started_at),
         "probes": await _in_turns(clock, show.probe, series.checks.values()),
         "samplers": await _in_turns(clock, show.sampler, series.samplers.values()),
+    }
+
+
+async def days(series: Series, clock: Clock) -> Json:
+    """The last day of every probe: of each quarter of an hour the share of runs that failed."""
+    minute = series.minute(clock.monotonic())
+    newest = series.minute_began(minute // 15 * 15) + to_wall(clock, 0.0)
+
+    def shown(past: CheckSeries) -> Json:
+        return {
+            "key": past.check.key,
+            "failed": history.failed_shares(past.quarters(minute, history.DAY_QUARTERS)),
+            "success_ratio": history.success_ratio(past.counts(history.PERIODS["24h"], minute)),
+        }
+
+    return {
+        "now": clock.wall(),
+        "from": round(newest) - (history.DAY_QUARTERS - 1) * QUARTER_S,
+        "every_s": QUARTER_S,
+        "probes": await _in_turns(clock, shown, series.checks.values()),
     }
 
 
@@ -135,6 +157,9 @@ class Show:
             "failing": {"runs": recent.failed_in_a_row, "since": self.wall(recent.failing_since)},
             "recent": [asdict(run) | {"at": self.wall(run.at)} for run in recent.runs()],
             "failure_spells": [self._spell(spell) for spell in recent.spells()],
+            "uptime": history.uptime(past, self._minute),
+            **history.strips(past, self._minute),
+            "incidents": [history.incident(one, self._shift) for one in past.incidents.newest_first()],
         }
 
     def run(self, sought: RunId, past: CheckSeries, kept: Exemplar | None) -> Json:
@@ -205,7 +230,7 @@ class Show:
         }
 
     def _spell(self, spell: Spell) -> Json:
-        return asdict(shifted(spell, lambda instant: round(instant + self._offset, 3)))
+        return asdict(shifted(spell, self._shift))
 
     def _minute_json(self, minute: Minute) -> Json:
         return {
@@ -230,7 +255,10 @@ class Show:
 
     def wall(self, instant: float | None) -> float | None:
         """Unix time, to the millisecond."""
-        return None if instant is None else round(instant + self._offset, 3)
+        return None if instant is None else self._shift(instant)
+
+    def _shift(self, instant: float) -> float:
+        return round(instant + self._offset, 3)
 
 
 def shown_alert(alert: Alert, clock: Clock) -> Json:

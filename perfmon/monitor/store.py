@@ -20,12 +20,15 @@ from msgspec.structs import replace
 from perfmon.clock import Clock, from_wall, to_wall
 from perfmon.errors import UsageError
 from perfmon.model import Alert, Measurement
+from perfmon.monitor import incidents
+from perfmon.monitor.incidents import Incident
 from perfmon.monitor.recent import Spell, shifted
 from perfmon.monitor.state_file import Key, Rows, StateFile, Taken
+from perfmon.monitor.tally import DAY_S, DAYS, Kept
 from perfmon.receivers import Notice, fingerprint
 from perfmon.target_groups import Found
 
-__all__ = ["MinuteRow", "Store", "SummaryRow"]
+__all__ = ["History", "MinuteRow", "Store", "SummaryRow"]
 
 MINUTES_WAITING = 20_000
 RETRY_S = 5.0
@@ -49,6 +52,13 @@ class SummaryRow(NamedTuple):
     start: float  # Unix time
     until: float  # Unix time after which nobody needs it
     values: Sequence[float | None]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a check for months."""
+
+    tally: Kept
+    incidents: Sequence[Incident]  # newest first
 
 
 class Store:
@@ -219,6 +229,34 @@ class Store:
         found = self._read(lambda file: file.summaries(now))
         rows = ((row, self._decode(row[3], list[float | None])) for row in found)
         return [SummaryRow(row[0], row[1], row[2], values) for row, values in rows if values is not None]
+
+    @property
+    def readable(self) -> bool:
+        """Whether what a former life left can be read, or there is no file at all."""
+        return not self._unread
+
+    def put_history(self, series: str, history: History) -> None:
+        """Remember what a check came to for as long as anybody can ask for it, whether it is watched or not."""
+        if self._file is None:
+            return
+        with self._changed:
+            walls = [incidents.shifted(one, self._walls.to_wall) for one in history.incidents]
+            # The day stands in the key, so that what waits for a disk is one row a day.
+            until = (self._clock.wall() // DAY_S + 1 + DAYS) * DAY_S
+            self._unsaved["histories", series, until] = msgspec.json.encode(replace(history, incidents=walls))
+            self._changed.notify_all()
+
+    def histories(self, of: Collection[str]) -> dict[str, History]:
+        """What these checks came to in a former life of the daemon."""
+        rows = self._read(lambda file: file.histories(of))
+        found = ((series, self._decode(row, History)) for series, row in rows)
+        return {
+            series: replace(
+                history, incidents=[incidents.shifted(one, self._walls.from_wall) for one in history.incidents]
+            )
+            for series, history in found
+            if history is not None
+        }
 
     def minutes(self, since: float, *, of: Collection[str] | None = None) -> list[MinuteRow]:
         """Minutes in the file that began at Unix time `since` or later, oldest first; `of` these series alone."""

@@ -128,3 +128,28 @@ def test_a_run_is_told_as_far_as_it_is_kept(clock):
         series.add(shop.key, run(shop, clock.monotonic()))
     assert (None, None, None, None) == told()
     assert status.run(RunId("00000000", 1), series, lambda key: None, clock)["run"] is None
+
+
+async def test_uptime_is_counted_in_runs_and_an_incident_is_told(clock):
+    series = Series(clock)
+    shop = replace(check(), module=replace(MODULE, config=Config()))
+    series.add_check(shop)
+    for failure in (None, None, REFUSED, REFUSED, None, None, None, None):
+        clock.advance(900)
+        series.add(shop.key, run(shop, clock.monotonic(), failure))
+    probe = msgspec.json.decode(msgspec.json.encode(status.target(shop.key, series, [], clock)))["probe"]
+    days = msgspec.json.decode(msgspec.json.encode(await status.days(series, clock)))
+    [incident] = probe["incidents"]
+
+    assert {"runs": 8, "failures": 2, "success_ratio": 0.75} == probe["uptime"]["24h"] == probe["uptime"]["90d"]
+    assert {"runs": 4, "failures": 0, "success_ratio": 1.0} == probe["uptime"]["1h"]
+    assert [[1, 0], [1, 0], [1, 1], [1, 1], [1, 0], [1, 0], [1, 0], [1, 0]] == probe["day"]["counts"][-8:]
+    assert (900.0, 86_400.0) == (probe["day"]["every_s"], probe["days"]["every_s"])
+    assert clock.wall() // 900 * 900 == probe["day"]["from"] + 95 * 900 == days["from"] + 95 * 900
+    assert (1800.0, 2, 0.2) == (
+        incident["ended_at"] - incident["began_at"], incident["runs"], pytest.approx(incident["p95_before_s"], abs=1e-6),
+    )  # fmt: skip
+    assert [{"reason": "connect_refused", "phase": "connect", "runs": 2}] == incident["causes"]
+    assert ([shop.key], [None, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]) == (
+        [one["key"] for one in days["probes"]], days["probes"][0]["failed"][-9:],
+    )  # fmt: skip

@@ -35,6 +35,9 @@ class FakeView:
         self.asked_minutes.append(minutes)
         return {"now": 1.5, "version": "1", "started_at": 1.0, "probes": [], "samplers": []}
 
+    async def days(self):
+        return {"now": 1.5, "from": 0.0, "every_s": 900.0, "probes": []}
+
     def target(self, key):
         known = {"key": key, "probe": "shop"} if key == "shop/http://a/?b=1&c" else None
         return {"now": 1.5, "version": "1", "probe": known, "alerts": []}
