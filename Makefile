@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 SOURCES := perfmon tests benchmarks
 
-.PHONY: help run test check format generate bench soak-leaks servers clean
+.PHONY: help run test check format generate bench soak-leaks image-test servers clean
 
 help: ## What can be made here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -48,6 +48,9 @@ bench: .venv/.dev servers ## The short benchmarks, each with its rival; long one
 MINUTES ?= 60
 soak-leaks: .venv/.dev ## Real leaky releases beside their fixed twins, watched by perfmon: an hour, or MINUTES=20
 	$(BIN)/python benchmarks/soak_leaks.py --minutes $(MINUTES)
+
+image-test: .venv/.dev ## Build the image by buildah and run it by its own configuration (as root; two minutes)
+	@sh tests/image_test.sh
 
 servers: ## Debian's Prometheus, Alertmanager, nginx, Chromium ... that the tests run against (as root)
 	@sh tests/install_servers.sh

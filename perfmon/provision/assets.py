@@ -44,23 +44,17 @@ SETS = (
     Set(
         "compose",
         "the whole stack for docker compose",
-        ("docker-compose.yml", ".env", "deploy/Dockerfile", "deploy/perfmon.yml", *_SERVERS, *_SHOWN),
+        ("docker-compose.yml", "deploy/Dockerfile", "deploy/perfmon.yml", *_SERVERS, *_SHOWN),
     ),
 )
 """They overlap: what one of them points to is in it."""
-
-# A checkout builds the image of its source; who has the program from an index builds it of what the index has.
-_WRITTEN = {
-    ".env": b"# Read by docker compose: the image is built of the release, not of its source.\nPERFMON_BUILD=release\n"
-}
 
 
 def files(only: Collection[str] = ()) -> Mapping[str, bytes]:
     """Content by path, of all sets or of those named in `only`. UsageError when the files are not there."""
     wanted = {path for one in SETS if not only or one.name in only for path in one.paths}
     root = _root()
-    found = {path: (root / path).read_bytes() for path in sorted(_below(root, wanted))}
-    return found | {path: content for path, content in _WRITTEN.items() if path in wanted}
+    return {path: (root / path).read_bytes() for path in sorted(_below(root, wanted))}
 
 
 def export(wanted: Mapping[str, bytes], folder: Path, *, force: bool = False) -> Export:
@@ -87,7 +81,7 @@ def _root() -> Path:
 
 
 def _below(root: Path, wanted: Collection[str]) -> Iterator[str]:
-    for path in wanted - _WRITTEN.keys():
+    for path in wanted:
         within = (root / path).rglob("*") if path.endswith("/") else [root / path]
         yield from (file.relative_to(root).as_posix() for file in within if file.is_file())
 
