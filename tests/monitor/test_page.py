@@ -536,3 +536,22 @@ def test_every_reason_has_words(words):
     assert {} == {
         reason: words(f"reason('{reason}')") for reason in get_args(Reason) if words(f"reason('{reason}')") == reason
     }
+
+
+# ---------------------------------------------------------------- the last day
+
+
+def test_each_row_has_its_last_day_which_is_asked_for_once_a_minute(visit):
+    with served(WatchedView(*house())) as address:
+        tab = visit(address)
+        tab.until("document.querySelector('#probe-rows .strip') !== null")
+        labels = tab.ask("[...document.querySelectorAll('#probe-rows .day')].map((one) => one.ariaLabel)")
+        tab.until(
+            "performance.getEntriesByType('resource').filter((one) => one.name.includes('/targets')).length > 2",
+            meanwhile=ASK_NOW,
+        )
+        asked = tab.ask("performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/days')).length")
+
+    assert "last day: 98.17 % of runs succeeded, failures in 2 quarters of an hour" == labels[0]
+    assert "last day: no run is known" == labels[2]
+    assert 1 == asked

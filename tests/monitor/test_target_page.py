@@ -302,3 +302,45 @@ def test_the_run_of_an_exemplar_is_shown_and_stays_when_it_is_not_kept_any_more(
     assert ["connect", "processing"] == bars
     assert shown == later
     assert "this one is none of these any more" in known_late
+
+
+# ---------------------------------------------------------------- months
+
+
+def test_months_are_shares_strips_and_incidents_in_words(visit):
+    view = WatchedView(*house())
+    with served(view) as address:
+        tab = visit(address, checkout(view)["key"])
+        uptime = tab.ask(
+            "[...document.querySelectorAll('#uptime div')].map((one) => one.innerText.replace('\\n', ' '))"
+        )
+        labels = tab.ask("[...document.querySelectorAll('.cells')].map((one) => one.ariaLabel)")
+        incidents = tab.ask("[...document.querySelectorAll('.incident')].map((one) => one.innerText)")
+        viewed = tab.ask("[...document.querySelectorAll('.cells .strip')].map((one) => one.getAttribute('viewBox'))")
+
+    assert ["1 h 57.91 %", "24 h 98.17 %", "7 d", "30 d", "90 d"] == [
+        *uptime[:2],
+        *(one[:4].strip() for one in uptime[2:]),
+    ]
+    assert ["0 0 96 10", "0 0 90 10"] == viewed
+    assert labels[0].startswith("Last 24 hours: 5,520 runs, 101 failed, in 2 quarters of an hour, the last ")
+    assert labels[1].startswith("Last 90 days: 172,800 runs, ")
+    assert incidents[0].startswith("down since ")
+    assert "(7 min)" in incidents[1]
+    assert "connection refused (connect), 28 runs" in incidents[1]
+    assert "p95 before 12.0 ms" in incidents[1]
+
+
+def test_a_strip_is_read_by_arrows(visit):
+    view = WatchedView(*house())
+    with served(view) as address:
+        tab = visit(address, checkout(view)["key"])
+        tab.ask("document.querySelector('.cells').focus()")
+        tab.press("ArrowLeft")
+        newest = tab.text(".past .readout")
+        tab.press("ArrowLeft")
+        before = tab.text(".past .readout")
+        tab.ask("document.querySelectorAll('.cells')[1].focus()")
+
+    assert newest.endswith(": 60 runs, 60 failed (100 %)")
+    assert before.endswith(": 60 runs, 41 failed (68.33 %)")

@@ -40,6 +40,14 @@ class WatchedView(FakeView):
     def run(self, sought):
         return {"now": time.time(), "version": "0.1.0", "run": self.known_runs.get(str(sought))}
 
+    async def days(self):
+        now = time.time()
+        shown = [
+            {"key": one["key"], "failed": failed(one["day"]["counts"]), "success_ratio": ratio(one["day"]["counts"])}
+            for one in map(with_months, self.probes)
+        ]
+        return {"now": now, "from": now // 900 * 900 - 95 * 900, "every_s": 900.0, "probes": shown}
+
     async def alerts(self):
         return {"now": time.time(), "alerts": self.known_alerts}
 
@@ -71,6 +79,51 @@ class WatchedView(FakeView):
         return msgspec.json.encode(self.explanation or explained(self.target(key)["probe"]))
 
 
+def with_months(one):
+    """The same probe with its months, as they would be if it had always run four times a minute."""
+    now = time.time()
+    dice = random.Random(one["key"])
+    known = 0 if one["state"] == "unknown" else 30
+    day = [[60, 0] if cell >= 16 * (known == 0) + 4 and known else [0, 0] for cell in range(96)]
+    days = [[5760, 0] if cell >= 90 - known else [0, 0] for cell in range(90)]
+    for cell, share in ((40, 0.02), (70, 0.4)):
+        if known and dice.random() < 0.3:
+            day[cell][1] = round(60 * share)
+            days[cell][1] = round(5760 * share / 10)
+    if one["state"] == "down":
+        day[-1][1], day[-2][1], days[-1][1], days[75][1] = 60, 41, 101, 4_000
+    counts = {"1h": day[-4:], "24h": day, "7d": days[-7:], "30d": days[-30:], "90d": days}
+    incidents = []
+    if one["state"] == "down":
+        cause = one["last_failure"] or {"reason": "timeout", "phase": "connect", "message": "no answer"}
+        incidents = [
+            incident(cause, one["since"], None, 34),
+            incident(cause, now - 86_400 * 15, now - 86_400 * 15 + 420, 28),
+        ]
+    return one | {
+        "uptime": {name: {"runs": sum(n for n, _ in of), "failures": sum(n for _, n in of), "success_ratio": ratio(of)}
+                   for name, of in counts.items()},
+        "day": {"from": now // 900 * 900 - 95 * 900, "every_s": 900.0, "counts": day},
+        "days": {"from": now // 86_400 * 86_400 - 89 * 86_400, "every_s": 86_400.0, "counts": days},
+        "incidents": one.get("incidents", incidents),
+    }  # fmt: skip
+
+
+def incident(failure, began_at, ended_at, runs):
+    cause = {"reason": failure["reason"], "phase": failure["phase"], "runs": runs}
+    return {"began_at": began_at, "last_at": began_at + 15 * runs, "ended_at": ended_at, "runs": runs, "causes": [cause],
+            "message": failure["message"], "p95_before_s": 0.012}  # fmt: skip
+
+
+def failed(counts):
+    return [failures / runs if runs else None for runs, failures in counts]
+
+
+def ratio(counts):
+    runs = sum(runs for runs, _ in counts)
+    return 1 - sum(failures for _, failures in counts) / runs if runs else None
+
+
 def in_full(one):
     """The same probe with what its own page shows beyond; one that has `spells` shows these."""
     now = time.time()
@@ -85,7 +138,7 @@ def in_full(one):
         for ago in range(19, -1, -1)
     ] if last else []  # fmt: skip
     failing = last is not None and last["failure"] is not None
-    return one | {
+    return with_months(one) | {
         "history": history,
         "hostname": "",
         "timeout_s": 5.0,

@@ -5,32 +5,41 @@ import { icon, local, startAsking } from "./asking.js";
 import { minutesShown, slotOf } from "./chart.js";
 import { byId, setAttribute, setClass, setHidden, setText } from "./dom.js";
 import { count, span, stamp } from "./format.js";
-import { showProbes, startProbes, tickProbes } from "./probes.js";
+import { showDays, showProbes, startProbes, tickProbes } from "./probes.js";
 import { showSamplers, tickSamplers } from "./samplers.js";
 
 const WHOLE_HISTORY = 60;
 const NEWEST_MINUTES = 3; // the rest of the hour is known already
 const FORGET_AFTER_S = 120;
+const DAYS_EVERY_S = 60; // a cell of a day's strip is a quarter of an hour
 
 // What is known of the daemon; instants are Unix seconds of its clock.
-const state = { targets: null, alerts: null, oldest: Infinity };
+const state = { targets: null, alerts: null, oldest: Infinity, daysAt: -Infinity };
 
 startProbes();
-const daemon = startAsking({ paths: () => [`/api/v1/targets?minutes=${minutesWanted()}`, "/api/v1/alerts"], take, tick });
+const daemon = startAsking({ paths, take, tick });
 const now = () => daemon.now();
+
+function paths() {
+  const days = local() - state.daysAt >= DAYS_EVERY_S || state.incomplete ? ["/api/v1/days"] : [];
+  return [`/api/v1/targets?minutes=${minutesWanted()}`, "/api/v1/alerts", ...days];
+}
 
 function minutesWanted() {
   const known = state.targets !== null && !state.incomplete && local() - daemon.answeredAt() < FORGET_AFTER_S;
   return known ? NEWEST_MINUTES : WHOLE_HISTORY;
 }
 
-function take(targets, alerts) {
+function take(targets, alerts, days) {
   // A daemon that was restarted, or a probe that came with a reload, may know more than was sent.
   const before = state.targets;
   const keys = new Set(before?.probes.map((probe) => probe.key));
   state.incomplete = before !== null && (Math.abs(before.started_at - targets.started_at) > 1 || targets.probes.some((probe) => !keys.has(probe.key)));
   Object.assign(state, { targets, alerts });
   show();
+  if (!days) return;
+  state.daysAt = local();
+  showDays(days);
 }
 
 // ---------------------------------------------------------------- showing

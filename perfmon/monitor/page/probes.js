@@ -5,6 +5,7 @@ import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./do
 import { STATES, inGroups, isFolded, makeHeading } from "./groups.js";
 import { PHASES } from "./phases.js";
 import { at, count, digits, latency, minuteOf, reason, share, span, stamp } from "./format.js";
+import { strip } from "./strip.js";
 
 const WORDS = { down: "failing", unknown: "no result", up: "up" };
 const FILTER_FROM = 11; // a filter for ten probes would be one more thing to read
@@ -43,6 +44,12 @@ export function showProbes(probes, now, minutesShown) {
   filterRows();
   tickProbes(now);
   return counts;
+}
+
+// Show the last day of each probe.
+export function showDays({ probes }) {
+  const byKey = new Map(probes.map((day) => [day.key, day]));
+  for (const row of rows) if (byKey.has(row.probe.key)) row.showDay(byKey.get(row.probe.key));
 }
 
 export function tickProbes(now) {
@@ -104,7 +111,7 @@ ROW.content.append(
     cell("state", h("span", { class: "mark" }), h("span", { class: "word" }), h("time", { class: "since" })),
     cell("name", h("button", { type: "button", class: "title", "aria-expanded": "false" }), h("span", { class: "module" }),
       h("a", { class: "more" }, "more"),
-      h("span", { class: "target" })),
+      h("span", { class: "target" }), h("span", { class: "day", role: "img" })),
     cell("trend"),
     labelled("p50", "p50"), labelled("p95", "p95"), labelled("p99", "p99"), labelled("success", "success"),
     cell("phases", h("span", { class: "bar", role: "img" }), h("span", { class: "total" })),
@@ -117,7 +124,7 @@ function makeRow() {
   const part = (selector) => element.querySelector(selector);
   const parts = {
     mark: part(".mark"), word: part(".word"), since: part(".since"), title: part(".title"), module: part(".module"), more: part(".more"),
-    target: part(".target"), p50: part(".p50 .value"), p95: part(".p95 .value"), p99: part(".p99 .value"),
+    target: part(".target"), day: part(".day"), p50: part(".p50 .value"), p95: part(".p95 .value"), p99: part(".p99 .value"),
     success: part(".success .value"), bar: part(".bar"), total: part(".total"),
     trouble: part(".trouble"), what: part(".what"), when: part(".when"), chart: sparkline(),
   };
@@ -130,6 +137,7 @@ function makeRow() {
     known = next;
   };
   row.tick = (now) => tickRow(row, parts, now);
+  row.showDay = (day) => showDay(row, parts.day, day);
   parts.title.addEventListener("click", () => toggleDetail(row, parts));
   return row;
 }
@@ -192,6 +200,32 @@ function trend(history, intervalS) {
     gap: gapOf(intervalS),
     label: `last ${past(minutes)}: ${count(runs, "run")}, ${failed.toLocaleString("en")} failed${range}`,
   };
+}
+
+// Strips are drawn when they come into sight: of a thousand rows a screen shows a dozen.
+const drawers = new WeakMap();
+const sight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) if (isIntersecting) drawers.get(target)?.();
+});
+
+function showDay(row, place, { failed, success_ratio: ratio }) {
+  const known = JSON.stringify(failed);
+  if (row.knownDay === known) return;
+  row.knownDay = known;
+  setAttribute(place, "aria-label", dayInWords(failed, ratio));
+  drawers.set(place, () => {
+    row.day ??= strip();
+    row.day.draw({ failed });
+    if (!row.day.element.isConnected) place.append(row.day.element);
+    sight.unobserve(place);
+  });
+  sight.observe(place);
+}
+
+function dayInWords(failed, ratio) {
+  if (ratio === null) return "last day: no run is known";
+  const bad = failed.filter((part) => part > 0).length;
+  return `last day: ${share(ratio)} of runs succeeded${bad ? `, failures in ${count(bad, "quarter of an hour", "quarters of an hour")}` : ""}`;
 }
 
 function showPhases({ bar, total }, last) {

@@ -7,7 +7,9 @@ import { byId, h, keyed, setAttribute, setClass, setHidden, setText } from "./do
 import { explanationOf } from "./explanation.js";
 import { at, count, digits, latency, reason, share, span, stamp } from "./format.js";
 import { hourChart } from "./hour.js";
+import { makeIncident } from "./incidents.js";
 import { PHASES } from "./phases.js";
+import { readStrip } from "./strip.js";
 
 const WORDS = { down: "failing", unknown: "no result yet", up: "up" };
 const key = new URLSearchParams(location.search).get("key") ?? "";
@@ -22,6 +24,11 @@ byId("legend").append(...PHASES.map((phase) => h("li", {}, h("span", { class: `s
 byId("as-json").href = `/api/v1/target?${query}`;
 byId("run").addEventListener("click", runNow);
 const showFailures = keyed(byId("failures"), makeFailure);
+const day = readStrip("Last 24 hours", ["24 h ago", "now"]);
+const days = readStrip("Last 90 days", ["90 days ago", "today"]);
+byId("strips").append(day.element, days.element);
+const showIncidents = keyed(byId("incidents"), makeIncident);
+let incidents = [];
 const showRuns = keyed(byId("runs"), makeRun);
 const showSought = keyed(byId("sought-run"), makeRun);
 let failures = [];
@@ -39,6 +46,7 @@ function take(answer, found) {
   setText(byId("hour-title"), `Latency, last ${past(minutes)}`);
   chart.draw(probe.history, { minutes, intervalS: probe.interval_s });
   showFigures();
+  showPast();
   const most = Math.max(...probe.recent.map((run) => run.duration_s), 0);
   showRuns(probe.recent.map((run) => ({ run, most })), ({ run }) => String(run.at));
   setText(byId("runs-said"), runsInWords(probe.recent));
@@ -61,7 +69,7 @@ function tick(silent) {
   showTrouble(daemon.now());
   if (!silent) {
     tickAlerts(daemon.now());
-    for (const failure of failures) failure.tick(daemon.now());
+    for (const view of [...failures, ...incidents]) view.tick(daemon.now());
   }
 }
 
@@ -97,6 +105,15 @@ function sentence({ reason: name, phase, message }) {
 function showFigures() {
   const figures = [["p50", probe.p50], ["p95", probe.p95], ["p99", probe.p99]];
   byId("figures").replaceChildren(...figures.map(([name, value]) => h("li", { class: name }, h("span", { class: "swatch" }), `${name} ${latency(value)}`)));
+}
+
+function showPast() {
+  const periods = Object.entries(probe.uptime).map(([name, { runs, failures, success_ratio: ratio }]) => [name, share(ratio), `${count(runs, "run")}, ${failures.toLocaleString("en")} failed`]);
+  byId("uptime").replaceChildren(...periods.map(([name, ratio, words]) => h("div", { title: words }, h("dt", {}, name.replace(/(\d)(\D)/, "$1 $2")), h("dd", {}, ratio))));
+  day.draw(probe.day);
+  days.draw(probe.days);
+  incidents = showIncidents(probe.incidents, (incident) => String(incident.began_at));
+  setHidden(byId("incidents-none"), probe.incidents.length > 0);
 }
 
 function makeRun() {
