@@ -19,14 +19,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from perfmon import promql as prometheus
 from perfmon import units
 from perfmon.metrics import Family
 from perfmon.model import Count, Verdict, Window, fact_key
+from perfmon.promql import Expression, Source
 from perfmon.units import Duration, Ratio, Unit, format_duration, format_quantity, format_ratio, quoted
 
 __all__ = [
     "FAMILIES", "Config", "Pair", "PairSettings", "Settings", "Written",
-    "count_spans", "evaluate", "parse", "problem", "severities", "span_s", "written",
+    "count_spans", "evaluate", "parse", "problem", "promql", "severities", "span_s", "written",
 ]  # fmt: skip
 
 Severity = Literal["critical", "warning"]
@@ -159,6 +161,19 @@ def evaluate(window: Window, config: Config) -> Verdict:
     )
 
 
+def promql(config: Config, source: Source, severity: Severity = "critical") -> Expression:
+    """Where a pair of windows of this level or a worse one burns too fast, by the counters of runs."""
+    pairs = [one for one in config.pairs if severity == "warning" or one.severity == "critical"]
+    wanted = " or ".join(f"{_number(one.burn)} in {format_duration(one.long_s)}" for one in pairs)
+    return Expression(
+        text="\nor\n".join(_too_fast(one, config, source) for one in pairs),
+        says=f"the budget of {format_ratio(1 - config.objective)} failures in {format_duration(config.period_s)} burns "
+        f"{{{{ $value | humanize }}}} times too fast, expected below {wanted}",
+        limit=_number(pairs[0].burn),
+        remarks=("Prometheus knows of no run that was before it first looked, and counts by scrapes",),
+    )
+
+
 _LEVELS: tuple[Severity, ...] = ("warning", "critical")
 
 # ---------------------------------------------------------------- the settings
@@ -238,3 +253,22 @@ def _facts(window: Window, config: Config) -> dict[str, float]:
         "perfmon_slo_error_budget_remaining_ratio": _left(window, config),
         **burns,
     }
+
+
+# ---------------------------------------------------------------- as PromQL
+
+
+def _too_fast(pair: Pair, config: Config, source: Source) -> str:
+    """As `_is_too_fast`; the long window's burn comes first, for it is the value that an alert shows."""
+    long, short = (_share_over_budget(span_s, config, source) for span_s in (pair.long_s, pair.short_s))
+    failed = prometheus.failed_runs(source, "increase", pair.long_s + source.scrape_s)
+    burn = prometheus.number(pair.burn)
+    # `increase` extrapolates, so three failures may be 3.02 or 2.98.
+    least = prometheus.number(config.min_failures - 0.5)
+    return f"{long} > {burn}\nand {short} > {burn}\nand {failed} > {least}"
+
+
+def _share_over_budget(span_s: float, config: Config, source: Source) -> str:
+    reach_s = prometheus.reach_s(source, span_s, 3) + source.scrape_s
+    budget = prometheus.number(float(f"{1 - config.objective:.9g}"))  # not 0.0010000000000000009
+    return f"({prometheus.failed_share(source, reach_s)}) / {budget}"

@@ -55,6 +55,7 @@ class Life:
             read.rules,
             window=self.series.window,
             long_window=self.series.long_window,
+            counts=self.series.counts,
             show=self.exposition.observe_facts,
             store=self.store,
             tell=lambda alerts: None,
@@ -145,9 +146,9 @@ async def lived(read, past, folder):
     return timeline, pages
 
 
-def told_by_prometheus(promtool, folder, read, pages, timeline):
+def told_by_prometheus(promtool, folder, read, pages, timeline, *, scrape_s=TICK_S):
     """Whether Prometheus' alerts are those of the timeline at each tick, and what promtool printed."""
-    written = document(read, Scraping(interval_s=TICK_S))
+    written = document(read, Scraping(interval_s=scrape_s))
     assert not written.missing
     (folder / "user.rules.yml").write_text(written.text)
     asked = set(re.findall(r"\b(?:perfmon|probe)_\w+(?=[{\[\s])", written.text)) | {"perfmon_series"}

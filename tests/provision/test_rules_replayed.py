@@ -43,11 +43,11 @@ PASTS = {
 }
 
 
-async def compared(binary, folder, past, rules):
+async def compared(binary, folder, past, rules, **scraping):
     read = replay.configured(folder, rules)
     timeline, pages = await replay.lived(read, past, folder)
     same, printed = replay.told_by_prometheus(
-        binary("promtool"), folder, read, pages, replay.kept_longer(timeline, read)
+        binary("promtool"), folder, read, pages, replay.kept_longer(timeline, read), **scraping
     )
     assert same, printed
     return replay.changes(timeline)
@@ -61,6 +61,21 @@ async def test_prometheus_and_perfmon_tell_the_same(binary, tmp_path, name):
     seen = await compared(binary, tmp_path, past, rules)
 
     assert seen
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("bad", "fires"), [("x.....x.....x", True), ("x.....x......", False), ("x" * 15, True)])
+async def test_a_budget_burns_at_the_same_times(binary, tmp_path, bad, fires):
+    """perfmon counts in sixtieths of a window, which here are a tick; and what is as old as the window is in neither."""
+    windows = [
+        f"{{long: 1h, short: 300s, burn: {burn}, severity: {level}}}"
+        for burn, level in [(3, "warning"), (9, "critical")]
+    ]
+    budget = f"{{name: Budget, burn_rate: {{objective: 99%, period: 1d, windows: [{', '.join(windows)}]}}}}"
+
+    seen = await compared(binary, tmp_path, f"{CALM * 2}{bad}{'.' * 75}", [budget], scrape_s=4.9)
+
+    assert fires == (0 < seen["Budget", "firing"] == seen["Budget", "over"])
 
 
 @pytest.mark.servers

@@ -46,6 +46,8 @@ EVERY = [
     '{name: First, metric: first_try_failed, threshold: "rate < 1% warning, 5% critical"}',
     '{name: Load, metric: perfmon_host_load1, select: {sampler: h*}, threshold: "avg < 9 for 1m"}',
     '{name: Cpu, metric: perfmon_process_cpu_usage_seconds_total, threshold: "rate < 50%"}',
+    "{name: Budget, burn_rate: {objective: 99.9%}, select: {probe: shop}}",
+    "{name: FirstBudget, metric: first_try_failed, burn_rate: {objective: 95%, period: 7d, min_failures: 1}}",
     "{name: Silent, absent: 1m}",
     "{name: SilentHost, metric: perfmon_host_load1, absent: 90m}",
     "{name: Leak, metric: perfmon_process_private_memory_bytes, leak: {}}",
