@@ -197,7 +197,9 @@ def test_alertmanager_configuration_passes_amtool(binary):
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        (["alertname=Watchdog", "severity=none"], "nobody"),
+        (["alertname=Watchdog", "severity=none"], "watchdog"),
+        (["alertname=Anything", "severity=none"], "nobody"),
+        (["alertname=PerfmonDown", "severity=critical", "job=perfmon"], "people"),
         (["alertname=ProbeDown", "severity=critical", "target=http://shop:8080/fast"], "people"),
         (["alertname=PerfmonDefect", "severity=info"], "people"),
         (["alertname=ShopTooSlow", "severity=warning"], "people"),
@@ -288,6 +290,9 @@ def test_the_worse_alert_silences_the_milder_ones_of_the_same_thing(binary, tmp_
         alert("CertificateExpiring", "warning", **other),
         alert("ProbeDown", "critical", **other),
         alert("ProbeSlow", "warning", **other),
+        alert("ErrorBudgetBurns", "warning", **other),
+        alert("ErrorBudgetBurns", "critical", **target),
+        alert("ErrorBudgetBurns", "warning", **target),
         alert("ProbeSlow", "warning", **target),
         alert("HostFilesystemFull", "critical", sampler="host", mountpoint="/"),
         alert("HostFilesystemFull", "warning", sampler="host", mountpoint="/srv"),
@@ -305,6 +310,8 @@ def test_the_worse_alert_silences_the_milder_ones_of_the_same_thing(binary, tmp_
     silenced = {
         ("CertificateExpiring", "warning", "a:10737", "http://shop/"),
         ("ProbeSlow", "warning", "a:10737", "http://other/"),
+        ("ErrorBudgetBurns", "warning", "a:10737", "http://other/"),
+        ("ErrorBudgetBurns", "warning", "a:10737", "http://shop/"),
         ("ProbeDown", "critical", "b:10737", "http://shop/"),
         ("LeakFound", "warning", "a:10737", ""),
     }

@@ -5,6 +5,7 @@ nothing hangs on a sample at a range's very edge. A gauge that tells a state is 
 scrape that fails neither fires nor resolves an alert.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -49,12 +50,13 @@ class Group(msgspec.Struct, frozen=True):
 
     name: str
     rules: tuple[Recording | Alerting, ...]
+    interval: str = ""  # how often; "" as Prometheus' configuration says
 
 
 def document(links: Links | None = None) -> str:
     """The rules file as YAML."""
     links = links or Links()
-    groups = [{"name": group.name, "rules": [_rule(rule, links) for rule in group.rules]} for group in GROUPS]
+    groups = [_group(group, links) for group in GROUPS]
     return HEADER + yaml.dump({"groups": groups}, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=True)
 
 
@@ -73,6 +75,15 @@ def _failures(operation: str, window: str) -> str:
     """
     successes = f'perfmon_probe_runs_total{{result="success"}}[{window}]'
     return f"{operation}{_runs(window)} - ignoring (result, reason) {operation}({successes})"
+
+
+def _share(value: float) -> str:
+    """Without the noise of floats: 0.001, not 0.0010000000000000009."""
+    return f"{value:.9g}"
+
+
+def _indented(expr: str) -> str:
+    return expr.replace("\n", "\n  ")
 
 
 def _quantile(metric: str, percent: int) -> str:
@@ -96,9 +107,76 @@ RECORDINGS = (
     ),
 )
 
-# ---------------------------------------------------------------- what is wrong with what is watched
+# ---------------------------------------------------------------- what failures leave of an error budget
+
+OBJECTIVE = 0.999
+"""Of targets without a `burn_rate` rule of their own, the share of runs that must not fail in 30 days."""
+
+
+def _counts(window: str) -> Iterator[Recording]:
+    """Runs and failures of a window, and their ratio: by one `increase` each, never an average of ratios.
+
+    Both are extrapolated alike, so their ratio is that of the runs which were scraped.
+    """
+    runs, failures = (f"target:perfmon_probe_{what}:increase{window}" for what in ("runs", "failures"))
+    yield Recording(runs, f"increase{_runs(window)}")
+    yield Recording(failures, _failures("increase", window))
+    yield Recording(f"target:perfmon_probe_failures:ratio_increase{window}", f"{failures} / {runs}")
+
+
+SHORT_COUNTS = tuple(rule for window in ("5m", "30m", "1h", "2h", "6h") for rule in _counts(window))
+LONG_COUNTS = (
+    *(rule for window in ("1d", "3d", "30d") for rule in _counts(window)),
+    Recording(
+        "target:perfmon_probe_error_budget_left:ratio_increase30d",
+        f"1 - target:perfmon_probe_failures:ratio_increase30d / {_share(1 - OBJECTIVE)}",
+    ),
+)
+
+
+def _burns(long: str, short: str, times: float) -> str:
+    """The budget burns so many times too fast in both windows. Probes are few, so one failure is no trend."""
+    limit = _share(times * (1 - OBJECTIVE))
+    ratio = "target:perfmon_probe_failures:ratio_increase"
+    return (
+        f"{ratio}{long} > {limit}\nand {ratio}{short} > {limit}\nand target:perfmon_probe_failures:increase{long} > 2.5"
+    )
+
+
+def _budget(severity: Literal["critical", "warning"], pairs: Iterable[tuple[str, str, float]], means: str) -> Alerting:
+    burning = _indented("\nor\n".join(_burns(*pair) for pair in pairs))
+    others = ["perfmon_slo_objective_ratio"]
+    if severity == "critical":  # who was paged for the outage hears nothing new by being paged for what it cost
+        others.append('max_over_time(ALERTS{alertname="ProbeDown",alertstate="firing"}[30m])')
+    unless = "".join(f"\nunless on (job, instance, probe, target) {other}" for other in others)
+    return Alerting(
+        alert="ErrorBudgetBurns",
+        severity=severity,
+        expr=f"(\n  {burning}\n){unless}",
+        wait="1m",
+        summary=f"{_TARGET} fails too often for its objective of {OBJECTIVE:.1%}",
+        description='{{ $value | humanizePercentage }} of the runs of probe "{{ $labels.probe }}" of '
+        f"{{{{ $labels.target }}}} fail. {means}",
+        view="target",
+    )
+
 
 _TARGET = "{{ $labels.target }}"
+BUDGETS = (
+    _budget(
+        "critical",
+        (("1h", "5m", 14.4), ("6h", "30m", 6.0)),
+        "At this pace what may fail in 30 days has failed in 5 days or less.",
+    ),
+    _budget(
+        "warning",
+        (("1d", "2h", 3.0), ("3d", "6h", 1.0)),
+        "At this pace more fails in 30 days than may.",
+    ),
+)
+
+# ---------------------------------------------------------------- what is wrong with what is watched
+
 _GROUP = 'Process group "{{ $labels.group }}"'
 
 
@@ -331,10 +409,6 @@ def _grew(counter: str, window: str) -> str:
     return f"increase({counter}[{window}]) > 0\nor\n({_indented(new)}) > 0"
 
 
-def _indented(expr: str) -> str:
-    return expr.replace("\n", "\n  ")
-
-
 SELF_HEALTH = (
     Alerting(
         alert="Watchdog",
@@ -421,6 +495,27 @@ SELF_HEALTH = (
         view="perfmon",
     ),
     Alerting(
+        alert="PerfmonNotificationsWaiting",
+        severity="warning",
+        expr="min_over_time(perfmon_notifications_queued[10m]) > 0",
+        wait="1m",
+        keep="5m",
+        summary='perfmon {{ $labels.instance }} waits for "{{ $labels.receiver }}"',
+        description='For 10 minutes there has been something to tell the receiver "{{ $labels.receiver }}" of perfmon '
+        "{{ $labels.instance }}. It is kept and tried again, and comes late.",
+        view="perfmon",
+    ),
+    Alerting(
+        alert="PerfmonRestarting",
+        severity="warning",
+        expr="resets(perfmon_schedule_due_total[1h]) >= 3",
+        wait="1m",
+        keep="15m",
+        summary="perfmon {{ $labels.instance }} keeps restarting",
+        description="perfmon {{ $labels.instance }} began anew {{ $value }} times in the last hour.",
+        view="perfmon",
+    ),
+    Alerting(
         alert="PerfmonSeriesLimit",
         severity="warning",
         expr="increase(perfmon_series_dropped_total[10m]) > 0",
@@ -471,12 +566,16 @@ time() - perfmon_discovery_last_success_timestamp_seconds > 7200""",
 
 GROUPS = (
     Group("perfmon.recording", RECORDINGS),
+    Group("perfmon.slo.short", SHORT_COUNTS),
+    # Ranges of days are dear and move slowly. Less than the five minutes after which Prometheus takes them for gone.
+    Group("perfmon.slo.long", LONG_COUNTS, "4m"),
+    Group("perfmon.slo", BUDGETS),
     Group("perfmon.symptoms", SYMPTOMS),
     Group("perfmon.resources", RESOURCES),
     Group("perfmon.self", SELF_HEALTH),
 )
 
-ALERTS = (*SYMPTOMS, *RESOURCES, *SELF_HEALTH)
+ALERTS = (*BUDGETS, *SYMPTOMS, *RESOURCES, *SELF_HEALTH)
 
 # ---------------------------------------------------------------- how it is written
 
@@ -490,6 +589,11 @@ _VIEWS = {
     "cgroup": "resources?var-instance={{ $labels.instance | urlquery }}"
     "&var-group={{ $labels.group | urlquery }}&var-cgroup={{ $labels.cgroup | urlquery }}",
 }
+
+
+def _group(group: Group, links: Links) -> dict[str, object]:
+    every: dict[str, object] = {"interval": group.interval} if group.interval else {}
+    return {"name": group.name, **every, "rules": [_rule(rule, links) for rule in group.rules]}
 
 
 def _rule(rule: Recording | Alerting, links: Links) -> dict[str, object]:

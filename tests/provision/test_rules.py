@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -38,7 +39,7 @@ class Case(msgspec.Struct):
     labels: dict[str, str]  # of the alert, beside alertname and severity
     silent: str
     firing: str  # "" when it must not fire at all
-    resolved: str
+    resolved: str  # "" where that takes days, and another case shows it
     summary: str = ""
     description: str = ""
     interval: str = "1m"
@@ -55,7 +56,50 @@ def histogram(name, labels, fast, slow_le, fast_le="0.1"):
 
 SLOW_FROM_11M_TO_40M = "0+100x10 1000x29 1100+100x60"
 
+
+def failing(share_failed, *, of=200, after=100):
+    """A hundred runs a minute: fine for 100 minutes, some of them failing for `of` minutes, fine `after` it."""
+    fine = 100 * (1 - share_failed)
+    end = 9900 + fine * of
+    return [
+        ("perfmon_probe_latency_seconds_count", TARGET, f"0+100x{100 + of + after}"),
+        (
+            "perfmon_probe_runs_total",
+            SUCCESSES,
+            f"0+100x99 {9900 + fine:.9g}+{fine:.9g}x{of - 1} {end + 100:.9g}+100x{after}",
+        ),
+    ]
+
+
+BURNS = "http://shop/?a=1 fails too often for its objective of 99.9%"
+
 CASES = [
+    Case(
+        "ErrorBudgetBurns",
+        "warning",
+        failing(0.005),  # never so fast that it is critical
+        TARGET,
+        silent="99m",
+        firing="290m",
+        resolved="",
+        summary=BURNS,
+        description='0.3293% of the runs of probe "shop" of http://shop/?a=1 fail. At this pace more fails in 30 days than may.',
+    ),
+    *(
+        Case("ErrorBudgetBurns", "critical", given, TARGET, silent="99m", firing="", resolved=resolved)
+        for given, resolved in [
+            # One failure in a quiet hour, and another: each is some 16 times too many.
+            (
+                [
+                    ("perfmon_probe_latency_seconds_count", TARGET, "0+1x200"),
+                    ("perfmon_probe_runs_total", SUCCESSES, "0+1x99 99 100+1x2 102 103+1x95"),
+                ],
+                "104m",
+            ),
+            # Half of the runs, and the target has an objective of its own.
+            ([*failing(0.5), ("perfmon_slo_objective_ratio", TARGET | {"rule": "Own"}, "0.5x400")], "200m"),
+        ]
+    ),
     Case(
         "ProbeDown",
         "critical",
@@ -490,6 +534,29 @@ CASES = [
         ]
     ),
     Case(
+        "PerfmonNotificationsWaiting",
+        "warning",
+        [("perfmon_notifications_queued", SELF | {"receiver": "pager"}, "0x10 2x5 0 3x30 0x40")],
+        SELF | {"receiver": "pager"},
+        silent="25m",
+        firing="29m",
+        resolved="55m",
+        summary='perfmon perfmon:10737 waits for "pager"',
+        description='For 10 minutes there has been something to tell the receiver "pager" of perfmon perfmon:10737. '
+        "It is kept and tried again, and comes late.",
+    ),
+    Case(
+        "PerfmonRestarting",
+        "warning",
+        [("perfmon_schedule_due_total", SELF, "0+60x10 0+60x10 0+60x10 0+60x120")],
+        SELF,
+        silent="30m",
+        firing="36m",
+        resolved="100m",
+        summary="perfmon perfmon:10737 keeps restarting",
+        description="perfmon perfmon:10737 began anew 3 times in the last hour.",
+    ),
+    Case(
         "PerfmonSeriesLimit",
         "warning",
         [("perfmon_series_dropped_total", SELF, "0x10 5+5x20 105x40")],
@@ -582,10 +649,27 @@ def at(alert, time, *expected):
     return {"alertname": alert, "eval_time": time, "exp_alerts": list(expected)}
 
 
-def promtool(binary, tmp_path, test, *, every="30s"):
-    """Run a unit test; returns the exit code and what was printed."""
+@cache
+def groups_as_written():
+    return yaml.safe_load(RULES.read_text())["groups"]
+
+
+def only(alert):
+    """The rules of the file that have to do with an alert: the others would cost as much for nothing."""
+    groups = groups_as_written()
+    every = [rule for group in groups for rule in group["rules"]]
+    wanted = [rule for rule in every if rule.get("alert") == alert]
+    for rule in wanted:  # which grows meanwhile
+        wanted += [one for one in every if one.get("record", "-") in rule["expr"] and one not in wanted]
+    kept = [group | {"rules": [rule for rule in group["rules"] if rule in wanted]} for group in groups]
+    return {"groups": [group for group in kept if group["rules"]]}
+
+
+def promtool(binary, tmp_path, alert, test, *, every="30s"):
+    """Run a unit test of one alert; returns the exit code and what was printed."""
+    (tmp_path / "only.rules.yml").write_text(json.dumps(only(alert)))
     file = tmp_path / "rules.test.yml"
-    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": every, "tests": [test]}))
+    file.write_text(json.dumps({"rule_files": ["only.rules.yml"], "evaluation_interval": every, "tests": [test]}))
     ran = subprocess.run([binary("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False)
     return ran.returncode, ran.stdout + ran.stderr
 
@@ -595,56 +679,72 @@ def promtool(binary, tmp_path, test, *, every="30s"):
 def test_alert_fires_when_it_should_and_only_then(binary, tmp_path, case):
     """Silent before, firing with its labels and its words, resolved afterwards."""
     firing = [at(case.alert, case.firing, expected_alert(case))] if case.firing else []
+    over = [at(case.alert, case.resolved)] if case.resolved else []
     test = {
         "interval": case.interval,
         "input_series": [series(*given) for given in case.series],
-        "alert_rule_test": [at(case.alert, case.silent), *firing, at(case.alert, case.resolved)],
+        "alert_rule_test": [at(case.alert, case.silent), *firing, *over],
     }
 
-    code, printed = promtool(binary, tmp_path, test, every="30s" if case.interval == "1m" else case.interval)
+    code, printed = promtool(
+        binary, tmp_path, case.alert, test, every="30s" if case.interval == "1m" else case.interval
+    )
     assert 0 == code, printed
 
 
-@pytest.mark.servers
-@pytest.mark.parametrize(
-    ("alert", "given", "labels", "words"),
-    [
-        (
-            "CertificateExpiring",
-            [("probe_ssl_earliest_cert_expiry", TARGET, "259200x60 9999999x30")],
-            TARGET,
-            {
-                "warning": (
-                    "A certificate of http://shop/?a=1 expires in less than 14 days",
-                    "The first certificate of the chain that http://shop/?a=1 sends expires in 2d 23h 30m 0s.",
-                ),
-                "critical": (
-                    "A certificate of http://shop/?a=1 expires in less than 3 days",
-                    "The first certificate of the chain that http://shop/?a=1 sends expires in 2d 23h 30m 0s.",
-                ),
-            },
-        ),
-        (
-            "HostFilesystemFull",
-            [
-                ("perfmon_host_filesystem_available_bytes", DISK, "200x10 20x50 200x40"),
-                ("perfmon_host_filesystem_size_bytes", DISK, "1000x90"),
-                ("perfmon_host_filesystem_readonly", DISK, "0x90"),
-            ],
-            DISK,
-            dict.fromkeys(
-                ("warning", "critical"),
-                (
-                    "/srv of perfmon:10737 is nearly full",
-                    "2% of the filesystem /srv on the machine of perfmon:10737 is left.",
-                ),
+TWO_LEVELS = [
+    (
+        "CertificateExpiring",
+        [("probe_ssl_earliest_cert_expiry", TARGET, "259200x60 9999999x30")],
+        TARGET,
+        ("5m", "30m", "75m"),
+        {
+            level: (
+                f"A certificate of http://shop/?a=1 expires in less than {days} days",
+                "The first certificate of the chain that http://shop/?a=1 sends expires in 2d 23h 30m 0s.",
+            )
+            for level, days in [("warning", 14), ("critical", 3)]
+        },
+    ),
+    (
+        "HostFilesystemFull",
+        [
+            ("perfmon_host_filesystem_available_bytes", DISK, "200x10 20x50 200x40"),
+            ("perfmon_host_filesystem_size_bytes", DISK, "1000x90"),
+            ("perfmon_host_filesystem_readonly", DISK, "0x90"),
+        ],
+        DISK,
+        ("5m", "30m", "75m"),
+        dict.fromkeys(
+            ("warning", "critical"),
+            (
+                "/srv of perfmon:10737 is nearly full",
+                "2% of the filesystem /srv on the machine of perfmon:10737 is left.",
             ),
         ),
-    ],
-)
-def test_an_alert_of_two_levels_fires_both(binary, tmp_path, alert, given, labels, words):  # noqa: PLR0917 - pytest names them
+    ),
+    (
+        "ErrorBudgetBurns",
+        failing(0.1, of=60, after=400),
+        TARGET,
+        ("99m", "150m", "550m"),
+        {
+            level: (BURNS, f'{share}% of the runs of probe "shop" of http://shop/?a=1 fail. At this pace {means}')
+            for level, share, means in [
+                ("warning", 3.4, "more fails in 30 days than may."),
+                ("critical", 8.5, "what may fail in 30 days has failed in 5 days or less."),
+            ]
+        },
+    ),
+]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("alert", "given", "labels", "times", "words"), TWO_LEVELS, ids=lambda one: str(one)[:20])
+def test_an_alert_of_two_levels_fires_both(binary, tmp_path, alert, given, labels, times, words):  # noqa: PLR0917 - pytest names them
     """Alertmanager is told of the warning too, and inhibits it by the critical one."""
-    case = Case(alert, "", given, labels, silent="5m", firing="30m", resolved="75m")
+    silent, firing, resolved = times
+    case = Case(alert, "", given, labels, silent=silent, firing=firing, resolved=resolved)
     both = [
         expected_alert(case, severity, summary=summary, description=description)
         for severity, (summary, description) in words.items()
@@ -652,10 +752,10 @@ def test_an_alert_of_two_levels_fires_both(binary, tmp_path, alert, given, label
     test = {
         "interval": "1m",
         "input_series": [series(*one) for one in given],
-        "alert_rule_test": [at(alert, "5m"), at(alert, "30m", *both), at(alert, "75m")],
+        "alert_rule_test": [at(alert, silent), at(alert, firing, *both), at(alert, resolved)],
     }
 
-    code, printed = promtool(binary, tmp_path, test)
+    code, printed = promtool(binary, tmp_path, alert, test, every="1m")
     assert 0 == code, printed
 
 
@@ -669,14 +769,18 @@ def test_watchdog_always_fires(binary, tmp_path):
     )
     alerts = [at("Watchdog", time, expected_alert(case)) for time in ("0m", "1h")]
 
-    code, printed = promtool(binary, tmp_path, {"interval": "1m", "alert_rule_test": alerts})
+    code, printed = promtool(binary, tmp_path, "Watchdog", {"interval": "1m", "alert_rule_test": alerts})
     assert 0 == code, printed
 
 
-def test_every_alert_has_its_case():
-    shown = {case.alert for case in CASES if case.firing} | {"Watchdog"}
+def test_every_alert_is_shown_silent_firing_and_resolved():
+    """Each level of each alert in the file; the Watchdog alone is never silent."""
+    one_level = {(case.alert, case.severity) for case in CASES if case.silent and case.firing and case.resolved}
+    two_levels = {(alert, level) for alert, *_, words in TWO_LEVELS for level in words}
 
-    assert {rule.alert for rule in ALERTS} == shown
+    assert {(rule["alert"], rule["labels"]["severity"]) for rule in alerts_as_written()} == (
+        one_level | two_levels | {("Watchdog", "none")}
+    )
 
 
 @pytest.mark.servers
@@ -701,7 +805,7 @@ def test_links_can_be_set():
 
 
 def alerts_as_written():
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+    return [rule for group in groups_as_written() for rule in group["rules"] if "alert" in rule]
 
 
 @pytest.mark.parametrize("alert", alerts_as_written(), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
@@ -732,7 +836,7 @@ def test_every_runbook_has_its_alert():
 def test_every_metric_is_in_the_catalogue(rule):
     recorded = {one.record for group in GROUPS for one in group.rules if isinstance(one, Recording)}
 
-    assert {one.name for one in promql.asked(rule.expr)} <= set(promql.exported()) | recorded | {"up"}
+    assert {one.name for one in promql.asked(rule.expr)} <= set(promql.exported()) | recorded | {"up", "ALERTS"}
 
 
 def test_recorded_names_say_level_metric_and_operations():
