@@ -193,6 +193,12 @@ SELF_FAMILIES = (
     ),
     Family("perfmon_notifications_queued", "gauge", "Notifications waiting to be sent.", ("receiver",)),
     Family(
+        "perfmon_heartbeats_total",
+        "counter",
+        "Signs of life to the dead man's switch: `sent`, `failed`, or `withheld` since something is wrong here.",
+        ("outcome",),
+    ),
+    Family(
         "perfmon_profiles_total",
         "counter",
         "Looks by memray into processes whose series leak, by outcome: `found` (places were named), `nothing`"

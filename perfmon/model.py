@@ -266,6 +266,8 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str  # receivers/<kind>.py
     config: Any  # that kind's own `Config`
+    send_resolved: bool = True  # whether it hears that an alert is over
+    reminder_s: float = 0.0  # how often it hears again of what still fires; 0 = only of changes
 
 
 # ---------------------------------------------------------------- facts

@@ -21,7 +21,7 @@ from perfmon.errors import PassingError, PermanentError
 from perfmon.secret import Secret, basic_proof, hidden, without
 from perfmon.units import Duration
 
-__all__ = ["BasicAuth", "Http", "Tls", "check", "check_url", "origin", "post"]
+__all__ = ["BasicAuth", "Http", "Tls", "check", "check_url", "get", "origin", "post"]
 
 
 class BasicAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,29 +51,19 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeout: Duration = 10.0  # the longest silence once the connection stands
 
 
-def post(url: str, body: Any, http: Http) -> None:
-    """POST `body` as JSON and return when the answer is a 2xx. Follows no redirect, reads no more than a first line.
+def post(url: str, body: Any, http: Http) -> str:
+    """POST `body` as JSON, and tell of a 2xx in words. Follows no redirect, reads no more than a first line.
 
     Raises PassingError for what may heal (no connection, a timeout, a 5xx, 408, 425, 429, a missing certificate file)
     and PermanentError for the rest: another 4xx, a redirect, an address that cannot be.
     """
-    place = origin(url)
-    try:
-        with requests.Session() as session, _send(session, url, msgspec.json.encode(body), http) as response:
-            _judge(response, place, _secrets(url, http))
-    except requests.exceptions.SSLError as error:
-        raise PassingError(f"{place}: no trusted TLS connection: {_root(error)}") from None
-    except requests.exceptions.ConnectTimeout:
-        raise PassingError(f"{place}: no connection within {http.connect_timeout:g} s") from None
-    except requests.exceptions.Timeout:
-        raise PassingError(f"{place}: no answer within {http.timeout:g} s") from None
-    except requests.exceptions.ConnectionError as error:
-        raise PassingError(f"{place}: {_root(error)}") from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise PermanentError(f"{place}: the request cannot be sent: {type(error).__name__}") from None
-    except OSError as error:
-        # A certificate file that is not there, said before connecting; one that is being renewed comes back.
-        raise PassingError(f"{place}: {without(_secrets(url, http), str(error))}") from None
+    headers = {"Content-Type": "application/json"}
+    return _exchange(requests.Request("POST", url, data=msgspec.json.encode(body), headers=headers), http)
+
+
+def get(url: str, http: Http) -> str:
+    """GET, and the same in all else."""
+    return _exchange(requests.Request("GET", url), http)
 
 
 def check_url(url: str, path: str) -> Iterable[tuple[str, str]]:
@@ -121,19 +111,41 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 
 
-def _send(session: requests.Session, url: str, data: bytes, http: Http) -> requests.Response:
+def _exchange(request: requests.Request, http: Http) -> str:
+    url = request.url
+    place = origin(url)
+    try:
+        with requests.Session() as session, _send(session, request, http) as response:
+            return _judged(response, place, _secrets(url, http))
+    except requests.exceptions.SSLError as error:
+        raise PassingError(f"{place}: no trusted TLS connection: {_root(error)}") from None
+    except requests.exceptions.ConnectTimeout:
+        raise PassingError(f"{place}: no connection within {http.connect_timeout:g} s") from None
+    except requests.exceptions.Timeout:
+        raise PassingError(f"{place}: no answer within {http.timeout:g} s") from None
+    except requests.exceptions.ConnectionError as error:
+        raise PassingError(f"{place}: {_root(error)}") from None
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise PermanentError(f"{place}: the request cannot be sent: {type(error).__name__}") from None
+    except OSError as error:
+        # A certificate file that is not there, said before connecting; one that is being renewed comes back.
+        raise PassingError(f"{place}: {without(_secrets(url, http), str(error))}") from None
+
+
+def _send(session: requests.Session, request: requests.Request, http: Http) -> requests.Response:
     # An auth that does nothing keeps requests from looking a password up in ~/.netrc.
     session.auth = (lambda request: request) if http.basic_auth is None else _basic(http.basic_auth)
-    headers = {"User-Agent": "perfmon"} | http.headers | {"Content-Type": "application/json"}
+    headers = {"User-Agent": "perfmon"} | http.headers | request.headers
     if http.bearer_token:
         headers["Authorization"] = f"Bearer {http.bearer_token}"
     tls = http.tls_config
     if tls.insecure_skip_verify:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who set it knows
     certificate = (tls.cert_file, tls.key_file) if tls.key_file else tls.cert_file or None
-    return session.post(
-        url,
-        data=data,
+    return session.request(
+        request.method,
+        request.url,
+        data=request.data,
         headers=headers,
         timeout=(http.connect_timeout, http.timeout),
         allow_redirects=False,
@@ -148,14 +160,17 @@ def _basic(auth: BasicAuth) -> requests.auth.HTTPBasicAuth:
     return requests.auth.HTTPBasicAuth(auth.username.encode(), auth.password.encode())
 
 
-def _judge(response: requests.Response, place: str, secrets: Sequence[str]) -> None:
+def _judged(response: requests.Response, place: str, secrets: Sequence[str]) -> str:
+    """What was answered, when that is fine."""
     status = response.status_code
-    if 200 <= status < 300:
-        return
     if 300 <= status < 400:
         raise PermanentError(f"{place}: answered {status}, a redirect, which is not followed: give the final address")
-    said = without(secrets, _excerpt(response))
+    fine = 200 <= status < 300
+    # It was taken already: no words are waited for that may never come.
+    said = "" if fine and not response.headers.get("Content-Length") else without(secrets, _excerpt(response))
     message = f"{place}: answered {status}{': ' if said else ''}{said}"
+    if fine:
+        return message
     if status >= 500 or status in _PASSING:
         raise PassingError(message, retry_after_s=_retry_after_s(response))
     raise PermanentError(message)

@@ -17,6 +17,7 @@ import msgspec
 from perfmon import kinds
 from perfmon.config import blackbox as blackbox_file
 from perfmon.config import yaml_places
+from perfmon.config.alerting import Alerting, alerting_of
 from perfmon.config.convert import WRONG, Reading, key_path
 from perfmon.config.discovered import Discovery
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
@@ -33,6 +34,7 @@ from perfmon.selection import Selectable
 from perfmon.units import quoted
 
 __all__ = [
+    "Alerting",
     "Blackbox",
     "Config",
     "Limits",
@@ -97,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     samplers: tuple[Sampler, ...]
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
+    alerting: Alerting
     scenarios: tuple[Scenario, ...]
     web: Web
     state: State
@@ -313,9 +316,10 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         "discoveries": discoveries,
         "samplers": samplers_of(items(roots, "samplers", reading), watched, short),
         "rules": rules_of(items(roots, "rules", reading), watched, short),
-        "receivers": receivers_of(items(roots, "receivers", reading)),
+        "receivers": receivers_of(receivers := items(roots, "receivers", reading)),
         "scenarios": scenarios_of(items(roots, "scenarios", reading), modules),
     }
+    alerting = alerting_of(single(roots, "alerting", reading), receivers)
     web = _web(single(roots, "web", reading))
     state = settings(single(roots, "state", reading), StateSection)
     limits = _limits(single(roots, "limits", reading), len(checks))
@@ -329,6 +333,7 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         modules={name: timed.module for name, timed in modules.items() if foreign.blackbox is None or name in named},
         blackbox=foreign.blackbox,
         **{name: tuple(part) for name, part in parts.items()},
+        alerting=alerting or Alerting(mode="rules"),
         web=Web(**web),
         state=State(**state),
         limits=Limits(**limits),

@@ -13,9 +13,11 @@ from perfmon.units import Duration
 __all__ = [
     "DEFAULT_TIMEOUT_S",
     "KINDS",
+    "AlertingSection",
     "ConfirmSection",
     "DiscoverySection",
     "File",
+    "HeartbeatSection",
     "LimitsSection",
     "LogSection",
     "ModuleSection",
@@ -206,6 +208,34 @@ class ReceiverSection(Section, frozen=True, kw_only=True):
     """Who hears of alerts. Exactly one further key names its kind and holds that kind's settings."""
 
     name: Annotated[Name, _says("Exported as label `receiver`.")]
+    send_resolved: Annotated[bool, _says("Whether it hears that an alert is over.")] = True
+    reminder: Annotated[
+        Wait, _says("How often it hears again of what still fires, counted from its beginning. 0 for never.")
+    ] = 0.0
+
+
+class HeartbeatSection(Section, frozen=True, kw_only=True):
+    """Somebody outside who raises the alarm when he hears nothing of perfmon any more."""
+
+    url: Annotated[str, _says("What to ask, by reference: to know it is often all that it takes.")]
+    interval: Annotated[Interval, _says("How often.")] = 60.0
+    method: Annotated[Literal["GET", "POST"], _says("How; a POST has a small JSON as its body.")] = "GET"
+    timeout: Annotated[Timeout, _says("How long an answer may take.")] = 10.0
+
+
+class AlertingSection(Section, frozen=True, kw_only=True):
+    """Who alerts. There is one mode at a time, so that nobody is paged twice."""
+
+    mode: Annotated[
+        Literal["rules", "alertmanager", "notify"] | None,
+        _says("Who alerts, see [modes](#modes). Default: what the receivers ask for."),
+    ] = None
+    watchdog: Annotated[
+        bool, _says("Whether Alertmanagers are told of an alert `Watchdog` that fires as long as perfmon is well.")
+    ] = False
+    heartbeat: Annotated[
+        HeartbeatSection | None, _says("Whom to tell that perfmon lives, see [heartbeat](#heartbeat).")
+    ] = None
 
 
 class ScenarioSection(Section, frozen=True, kw_only=True):
@@ -304,6 +334,7 @@ class File(Section, frozen=True, kw_only=True):
     samplers: Annotated[list[SamplerSection], _says("What to read.")] = []
     rules: Annotated[list[RuleSection], _says("What must hold.")] = []
     receivers: Annotated[list[ReceiverSection], _says("Who hears of it when it does not.")] = []
+    alerting: Annotated[AlertingSection, _says("Who alerts: Prometheus, Alertmanager or perfmon.")] = AlertingSection()
     scenarios: Annotated[list[ScenarioSection], _says("Tests that `perfmon load` runs.")] = []
     web: Annotated[WebSection, _says("The daemon's own pages.")] = WebSection()
     state: Annotated[StateSection, _says("What a restart must not forget.")] = StateSection()

@@ -144,7 +144,15 @@ def receivers_of(places: Sequence[Place]) -> list[Receiver]:
         values = settings(place, ReceiverSection, beside=kinds.names("receivers"))
         kind, config = _kind(place, ReceiverSection, "receivers")
         if WRONG not in (*values.values(), config):
-            receivers.append(Receiver(name=values["name"], kind=kind, config=config))
+            receivers.append(
+                Receiver(
+                    name=values["name"],
+                    kind=kind,
+                    config=config,
+                    send_resolved=values["send_resolved"],
+                    reminder_s=values["reminder"],
+                )
+            )
     return receivers
 
 

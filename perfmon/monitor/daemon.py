@@ -39,6 +39,7 @@ from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import SampleSeries, Series
 from perfmon.monitor.server import app, serve
+from perfmon.monitor.sign_of_life import SignsOfLife, ills
 from perfmon.monitor.store import Store
 from perfmon.monitor.systemd import Supervisor
 from perfmon.monitor.turns import Turns
@@ -143,6 +144,14 @@ class Daemon:
             clock=clock,
             on_defect=self.defect,
         )
+        self._signs = SignsOfLife(
+            clock=clock,
+            ills=self._ills,
+            beat=self.notifier.beat,
+            page_url=config.web.external_url or page_url(config.web.listen[0]),
+            on_heartbeat=lambda outcome: self.instruments.heartbeats.labels(outcome).inc(),
+        )
+        self._measured_at = self.started_at
         self._attributions = Attributions(
             clock=clock,
             order=self._order,
@@ -328,6 +337,7 @@ class Daemon:
         for key, reader in readers.items():
             self._watch_sampler(samplers[key], reader, self.clock.monotonic())
         self.rules.settle(self.clock.monotonic(), may_come=self._may_come)
+        self._signs.schedule(config, self.runs.add, self.runs.remove)
         self.runs.room.in_flight = config.limits.in_flight
         self.runs.room.per_host = config.limits.in_flight_per_host
         if config.log != self.config.log:
@@ -500,6 +510,7 @@ class Daemon:
     def observe(self, check: Check, measurement: Measurement) -> None:
         """Take in one run of a probe: series, page, rules."""
         past = self.series.checks[check.key]
+        self._measured_at = self.clock.monotonic()
         before = past.last
         closed = self.series.add(check.key, measurement)
         self.exposition.observe(measurement, check)
@@ -516,7 +527,7 @@ class Daemon:
         """Take in one reading of a sampler: series, page, rules."""
         past = self.series.samplers[sampler.key]
         before = past.last
-        now = self.clock.monotonic()
+        now = self._measured_at = self.clock.monotonic()
         for series in self.series.add_reading(sampler, reading):
             self._judge(series, now)
         self.exposition.observe_reading(sampler, reading)
@@ -549,6 +560,7 @@ class Daemon:
     async def _sweep(self) -> None:
         self._supervisor.alive()  # here, since it takes the event loop and the schedule to come here
         self.rules.sweep(self.clock.monotonic())
+        self.notifier.remind(self.rules.alerts())
         for _ in range(SLOW_RULES_AT_MOST):
             if self.rules.judge_next(self.clock.monotonic()) is None:
                 break
@@ -561,6 +573,13 @@ class Daemon:
         for key in self.series.forget_silent(now - SILENT_S):
             self.rules.remove(key, now)
         self.series.forget_unasked(now - SILENT_S)
+
+    def _ills(self) -> list[str]:
+        """Why perfmon does not do its work, as far as it can tell."""
+        intervals = [check.interval_s for check in self._checks.values()]
+        intervals += [sampler.interval_s for sampler in self._samplers.values()]
+        silent_s = self.clock.monotonic() - self._measured_at
+        return ills(store=self._store.trouble(), shortest_s=min(intervals, default=None), silent_s=silent_s)
 
     def _may_come(self, key: str) -> bool:
         return self.discoveries.may_bring(key) or any(key.startswith(f"{sampler}/") for sampler in self._samplers)

@@ -80,7 +80,9 @@ class Face:
 
     async def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""
-        return await status.alerts(self._parts.rules.alerts(), self._parts.clock)
+        parts = self._parts
+        mode = parts.config().alerting.mode
+        return await status.alerts(parts.rules.alerts(), parts.notifier, parts.clock, mode=mode)
 
     def target(self, key: str) -> dict[str, Any]:
         """The answer of `/api/v1/target`."""

@@ -35,14 +35,24 @@ class Mailbox:
         return sum(map(len, self._unsent.values())) + len(self._flying)
 
     def put(self, notice: Notice) -> list[str]:
-        """Add a notice; answers with the identities of alerts whose notices had to go for it."""
+        """Add a notice; answers with the identities of alerts whose notices had to go for it.
+
+        Nobody is reminded of what he has not heard yet.
+        """
         identity = notice.fingerprint
+        if notice.reminder_at is not None and self.unsent(identity):
+            return []
         self._again.pop(identity, None)
         self._unsent[identity] = merge(self._unsent.get(identity, ()), notice)
         excess = list(self._unsent)[: max(0, len(self._unsent) - self.capacity)]
         for oldest in excess:
             del self._unsent[oldest]
         return excess
+
+    def withdraw(self, identity: str) -> None:
+        """What waits of one alert is not to be said any more; what is on its way is."""
+        self._unsent.pop(identity, None)
+        self._again.pop(identity, None)
 
     def resume(self, notice: Notice, until: float = inf) -> None:
         """Tell again, from now on, what a former life of the daemon told already."""
@@ -86,8 +96,8 @@ class Mailbox:
             identity = notice.fingerprint
             self._flying.pop(identity, None)
             before = self._again.pop(identity, None)
-            if self.resend_s is None or identity in self._unsent:
-                continue
+            if self.resend_s is None or identity in self._unsent or notice.valid_until is not None:
+                continue  # or it says itself until when it holds
             until = inf if notice.ends_at is None else now + RESOLVED_AGAIN_S if before is None else before.until
             self._again[identity] = _Again(notice, now, until)
 
@@ -101,6 +111,11 @@ class Mailbox:
                 waiting: tuple[Notice, ...] = (flying,)
                 back[identity] = reduce(merge, self._unsent.pop(identity, ()), waiting)
         self._unsent = back | self._unsent
+
+    @property
+    def postponed_until(self) -> float | None:
+        """When the next try is made, where the last one failed."""
+        return None if self._not_before == -inf else self._not_before
 
     def hurry(self) -> None:
         """Try at once what was postponed."""

@@ -9,6 +9,7 @@ that for the same alert (equal labels and startsAt); a webhook's reader can by `
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import structlog
@@ -18,11 +19,12 @@ from perfmon import kinds
 from perfmon.clock import Clock
 from perfmon.errors import PassingError, PermanentError
 from perfmon.model import Alert, Receiver
+from perfmon.monitor.deliveries import Deliveries, Delivery, Said
 from perfmon.monitor.mailbox import RESOLVED_AGAIN_S, Mailbox
 from perfmon.monitor.store import Store
 from perfmon.receivers import Notice
 
-__all__ = ["OUTCOMES", "Callback", "Notifier", "Outcome", "backoff_s"]
+__all__ = ["OUTCOMES", "Callback", "Notifier", "Outcome", "Waiting", "backoff_s", "reminder_due"]
 
 OUTCOMES = ("sent", "retried", "failed", "dropped")
 
@@ -32,6 +34,7 @@ Callback = Callable[[Notice], object]
 Outcome = Callable[[str, str], None]
 """Called with a receiver's name and one of `OUTCOMES`, once a notice, from any thread."""
 
+NONE_OWN: Mapping[str, float] = MappingProxyType({})
 BATCH = 64
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
@@ -58,6 +61,9 @@ class Notifier:
         self._page_url = page_url
         self._on_outcome = on_outcome
         self._callbacks = _parts_of_callbacks(callbacks)
+        self._deliveries = Deliveries(store)
+        # What came due while nobody was there is said at once: a restart skips no reminder.
+        self._reminded_at = clock.monotonic() - store.unwatched_s()
         self._workers: dict[str, _Worker] = {}
         self._hire(receivers, store.alerts())
 
@@ -67,6 +73,35 @@ class Notifier:
         with self._store.together() as written:
             for worker in self._workers.values():
                 worker.put(notices, written)
+
+    def remind(self, alerts: Iterable[Alert], of_rules: Mapping[str, float] = NONE_OWN) -> None:
+        """Say again what still fires to those whose time has come; call it every second or so.
+
+        Everybody's time counts from when the alert began to fire, however late he heard of that. A rule's own time, in
+        seconds by its name, is that of all receivers.
+        """
+        since, self._reminded_at = self._reminded_at, self._clock.monotonic()
+        if not of_rules and not any(worker.part.reminder_s for worker in self._workers.values()):
+            return
+        for alert in alerts:
+            if alert.state == "firing" and alert.fired_at is not None:
+                self._remind(alert, alert.fired_at, of_rules.get(alert.rule, 0.0), since)
+
+    def beat(self, notice: Notice) -> None:
+        """Tell those that want to be told again and again of something that holds until its `valid_until`."""
+        with self._store.together() as written:
+            for worker in self._workers.values():
+                if _resend_s(worker.part) is not None:
+                    worker.put([notice], written)
+
+    def deliveries(self, fingerprint: str) -> Mapping[str, Delivery]:
+        """What came of telling of an alert, by address: the receiver's name, and its own where it has several."""
+        return self._deliveries.of(fingerprint)
+
+    def waiting(self, fingerprint: str) -> "dict[str, Waiting]":
+        """Who has yet to hear of an alert, by address."""
+        found = {name: worker.waiting(fingerprint) for name, worker in self._workers.items()}
+        return {name: waiting for name, waiting in found.items() if waiting is not None}
 
     def replace(self, receivers: Iterable[Receiver], alerts: Iterable[Alert]) -> None:
         """Go on with other receivers: those whose name and kind stay keep their queue, the others' is dropped.
@@ -113,7 +148,9 @@ class Notifier:
             if part not in new:
                 self._workers[part.name].reconfigure(part)
         for part in new:
-            worker = self._workers[part.name] = _Worker(part, self._clock, self._store, self._on_outcome)
+            worker = self._workers[part.name] = _Worker(
+                part, self._clock, self._store, self._on_outcome, self._deliveries
+            )
             worker.start(outbox.get(part.name, ()), told)
         for name, notices in outbox.items():
             if name not in self._workers:
@@ -121,6 +158,16 @@ class Notifier:
 
     def _all_parts(self, receivers: Iterable[Receiver]) -> "list[_Part]":
         return [*(part for receiver in receivers for part in _parts(receiver)), *self._callbacks]
+
+    def _remind(self, alert: Alert, fired_at: float, of_rule_s: float, since: float) -> None:
+        for worker in self._workers.values():
+            every_s = 0.0 if _resend_s(worker.part) is not None else of_rule_s or worker.part.reminder_s
+            due_at = reminder_due(fired_at, every_s, since, self._reminded_at)
+            if due_at is None:
+                continue
+            notice = replace(self._notice(alert), reminder_at=self._store.wall(alert, fired_at) + due_at - fired_at)
+            with self._store.together() as written:
+                worker.put([notice], written)
 
     def _abandon(self, name: str, notices: Sequence[Notice]) -> None:
         _log().warning("notifications are left for a receiver that is gone", receiver=name, dropped=len(notices))
@@ -160,6 +207,16 @@ class _Part(NamedTuple):
     name: str  # the outbox knows it by this
     kind: Any  # the module, or what does as it does
     config: Any
+    send_resolved: bool = True
+    reminder_s: float = 0.0
+
+
+class Waiting(NamedTuple):
+    """What an address has yet to hear of an alert."""
+
+    statuses: tuple[str, ...]
+    retry_in_s: float | None  # None when it is being told now, or soon
+    trouble: str
 
 
 class _ByCall:
@@ -168,9 +225,10 @@ class _ByCall:
     BATCH = 1
 
     @staticmethod
-    def notify(notices: Sequence[Notice], callback: Callback) -> None:
+    def notify(notices: Sequence[Notice], callback: Callback) -> str:
         for notice in notices:
             callback(notice)
+        return ""
 
 
 class _Worker:
@@ -179,11 +237,12 @@ class _Worker:
     The store's lock is taken before the worker's own (`Store.together`), here as in `Notifier.tell`.
     """
 
-    def __init__(self, part: _Part, clock: Clock, store: Store, on_outcome: Outcome) -> None:
+    def __init__(self, part: _Part, clock: Clock, store: Store, on_outcome: Outcome, deliveries: Deliveries) -> None:
         self.part = part
         self._clock = clock
         self._store = store
         self._on_outcome = on_outcome
+        self._deliveries = deliveries
         self._changed = threading.Condition()  # its lock is reentrant
         self._mailbox = Mailbox(batch=getattr(part.kind, "BATCH", BATCH), resend_s=_resend_s(part))
         self._written = threading.Event()  # of the newest note in the outbox; older ones were written before it
@@ -204,12 +263,26 @@ class _Worker:
     def put(self, notices: Iterable[Notice], written: threading.Event) -> None:
         with self._changed:
             for notice in notices:
-                for lost in self._mailbox.put(notice):
-                    self._store.put_outbox(self.part.name, lost, self._mailbox.unsent(lost))
-                    self._on_outcome(self.part.receiver, "dropped")
-                self._note(notice.fingerprint)
+                self._put(notice)
             self._written = written
             self._changed.notify_all()
+
+    def _put(self, notice: Notice) -> None:
+        if notice.ends_at is not None and not self.part.send_resolved:
+            self._mailbox.withdraw(notice.fingerprint)
+        else:
+            for lost in self._mailbox.put(notice):
+                self._store.put_outbox(self.part.name, lost, self._mailbox.unsent(lost))
+                self._on_outcome(self.part.receiver, "dropped")
+        self._note(notice)
+
+    def waiting(self, identity: str) -> Waiting | None:
+        with self._changed:
+            unsent = self._mailbox.unsent(identity)
+            until = self._mailbox.postponed_until
+            pause_s = None if until is None else max(0.0, until - self._clock.monotonic())
+            statuses = tuple(notice.status for notice in unsent)
+            return Waiting(statuses, pause_s, self._trouble) if unsent else None
 
     def take_up(self, unsent: Iterable[Notice], told: Iterable[tuple[Notice, float]], written: threading.Event) -> None:
         with self._changed:
@@ -276,28 +349,31 @@ class _Worker:
 
     def _deliver(self, batch: Sequence[Notice], part: _Part) -> None:
         try:
-            part.kind.notify([self._stamped(notice) for notice in batch], part.config)
+            words = part.kind.notify([self._stamped(notice, part) for notice in batch], part.config)
         except PassingError as error:
             self._postpone(batch, error)
         except PermanentError as error:
             if len(batch) == 1:
-                self._settle(batch, "failed", f"refused: {error}")
+                self._settle(batch, "failed", str(error), f"refused: {error}")
             else:
                 for notice in batch:
                     self._deliver([notice], part)
         except Exception as error:  # noqa: BLE001 - a receiver's defect costs its notice only
-            self._settle(batch, "failed", f"defect: {error!r}", defect=error)
+            self._settle(batch, "failed", f"a defect: {type(error).__name__}", f"defect: {error!r}", defect=error)
         else:
-            self._settle(batch, "sent", "")
+            self._settle(batch, "sent", words or "", "")
 
-    def _stamped(self, notice: Notice) -> Notice:
+    def _stamped(self, notice: Notice, part: _Part) -> Notice:
+        notice = replace(notice, receiver=part.receiver)
         resend_s = self._mailbox.resend_s
-        if resend_s is None or notice.ends_at is not None:
+        if resend_s is None or notice.ends_at is not None or notice.valid_until is not None:
             return notice
         ahead = STALE_AFTER_RESENDS * resend_s
         return replace(notice, valid_until=max(self._clock.wall(), notice.starts_at) + ahead)
 
-    def _settle(self, batch: Sequence[Notice], outcome: str, trouble: str, defect: Exception | None = None) -> None:
+    def _settle(
+        self, batch: Sequence[Notice], outcome: str, words: str, trouble: str, defect: Exception | None = None
+    ) -> None:
         with self._store.together() as written, self._changed:
             if self._dismissed:
                 return
@@ -306,26 +382,34 @@ class _Worker:
             self._retries = 0
             self._mailbox.settle(batch, self._clock.monotonic())
             for notice in batch:
-                self._note(notice.fingerprint)
-                self._on_outcome(self.part.receiver, outcome)
+                self._note(notice)
+                self._came_to(notice, outcome, words)
         self._say(trouble, defect)
 
     def _postpone(self, batch: Sequence[Notice], error: PassingError) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards no secret
         delay_s = backoff_s(self._retries, error.retry_after_s, jitter)
-        with self._changed:
+        with self._store.together(), self._changed:
             if self._dismissed:
                 return
             self._retries += 1
             self._mailbox.postpone(batch, self._clock.monotonic() + delay_s)
-            for _ in batch:
-                self._on_outcome(self.part.receiver, "retried")
+            for notice in batch:
+                self._came_to(notice, "retried", str(error))
             if self._until is not None:
                 self._until = self._clock.monotonic()  # one more try was all there is at the end
         self._say(f"retried: {error}")
 
-    def _note(self, identity: str) -> None:
-        self._store.put_outbox(self.part.name, identity, self._mailbox.unsent(identity))
+    def _note(self, notice: Notice) -> None:
+        if notice.valid_until is None:  # else another one comes soon, and this one is of no use to the next life
+            self._store.put_outbox(self.part.name, notice.fingerprint, self._mailbox.unsent(notice.fingerprint))
+
+    def _came_to(self, notice: Notice, outcome: str, words: str) -> None:
+        self._on_outcome(self.part.receiver, outcome)
+        now = self._clock.wall()
+        said: Said = "reminder" if notice.reminder_at is not None else notice.status
+        told = Delivery(said=said, starts_at=notice.starts_at, outcome=outcome, words=words, at=now, again_at=now)
+        self._deliveries.note(notice.fingerprint, self.part.name, told)
 
     def _say(self, trouble: str, defect: Exception | None = None) -> None:
         """One line for each change of what is wrong."""
@@ -347,6 +431,14 @@ def backoff_s(retries: int, retry_after_s: float | None, jitter: float) -> float
     return max(longest * (1 + jitter) / 2, retry_after_s or 0.0)
 
 
+def reminder_due(fired_at: float, every_s: float, after: float, until: float) -> float | None:
+    """The last time of `fired_at` + k x `every_s`, k = 1, 2, ..., that lies in (after, until]; None when none does."""
+    if every_s <= 0 or until < fired_at + every_s:
+        return None
+    due_at = fired_at + (until - fired_at) // every_s * every_s
+    return due_at if due_at > after else None
+
+
 def _parts_of_callbacks(callbacks: Sequence[Callback]) -> list[_Part]:
     """By name, so that a restart finds what is left for each in the outbox; of one name, numbered."""
     parts: list[_Part] = []
@@ -360,10 +452,11 @@ def _parts_of_callbacks(callbacks: Sequence[Callback]) -> list[_Part]:
 
 def _parts(receiver: Receiver) -> list[_Part]:
     kind = kinds.load("receivers", receiver.kind)
+    telling = (receiver.send_resolved, receiver.reminder_s)
     if not hasattr(kind, "split"):
-        return [_Part(receiver.name, receiver.name, kind, receiver.config)]
+        return [_Part(receiver.name, receiver.name, kind, receiver.config, *telling)]
     addresses = kind.split(receiver.config).items()
-    return [_Part(receiver.name, f"{receiver.name} {address}", kind, config) for address, config in addresses]
+    return [_Part(receiver.name, f"{receiver.name} {address}", kind, config, *telling) for address, config in addresses]
 
 
 def _resend_s(part: _Part) -> float | None:

@@ -49,6 +49,7 @@ class Instruments:
         self.alerts = self._gauge("perfmon_alerts", self.registry)
         self.notifications = self._counter("perfmon_notifications_total")
         self.notifications_queued = self._gauge("perfmon_notifications_queued", self.registry)
+        self.heartbeats = self._counter("perfmon_heartbeats_total")
         self.profiles = self._counter("perfmon_profiles_total")
         self.store_errors = self._counter("perfmon_store_errors_total")
         self.store_lost = self._counter("perfmon_store_lost_total")

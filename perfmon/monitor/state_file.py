@@ -20,7 +20,7 @@ __all__ = ["Key", "Rows", "StateFile", "Taken"]
 MINUTES_KEPT_S = 2 * 3600.0
 
 Key = tuple[str, str, str | float] | tuple[str, str, float, float]
-"""Table, series, receiver or source, and fingerprint, start, or ""; of a summary its end too."""
+"""Table, series, receiver, source or alert, and fingerprint, start, or ""; of a summary its end too."""
 
 Rows = dict[Key, bytes | None]
 """None = delete it."""
@@ -55,13 +55,14 @@ class StateFile:
         return self._begin()  # in the place of the one that was set aside
 
     def load(self) -> tuple[dict[Key, bytes], float | None]:
-        """Alerts, outbox, results and found targets, and when the file was last written (Unix time)."""
+        """Alerts, outbox, deliveries, results and found targets, and when the file was last written (Unix time)."""
         assert self._db is not None, "connected first"
         alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
         outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
         results = self._db.execute("SELECT 'results', series, part, result FROM results")
         listed = self._db.execute("SELECT 'found', source, part, targets FROM found")
-        found = (row for rows in (alerts, outbox, results, listed) for row in rows)
+        told = self._db.execute("SELECT 'deliveries', alert, part, told FROM deliveries")
+        found = (row for rows in (alerts, outbox, results, listed, told) for row in rows)
         kept: dict[Key, bytes] = {(row[0], row[1], row[2]): row[3] for row in found}
         alive = self._db.execute("SELECT at FROM alive").fetchone()
         return kept, alive[0] if alive else None
@@ -190,6 +191,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE histories (series TEXT PRIMARY KEY, until REAL, history BLOB NOT NULL)",
         "CREATE INDEX histories_until ON histories (until)",
     ),
+    ("CREATE TABLE deliveries (alert TEXT, part TEXT, told BLOB NOT NULL, PRIMARY KEY (alert, part))",),
 )
 
 _PUT = {
@@ -197,6 +199,7 @@ _PUT = {
     "outbox": "INSERT OR REPLACE INTO outbox (receiver, identity, notices) VALUES (?, ?, ?)",
     "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
     "found": "INSERT OR REPLACE INTO found (source, part, targets) VALUES (?, ?, ?)",
+    "deliveries": "INSERT OR REPLACE INTO deliveries (alert, part, told) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
     "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
     "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
@@ -207,6 +210,7 @@ _DELETE = {
     "outbox": "DELETE FROM outbox WHERE receiver = ? AND identity = ?",
     "results": "DELETE FROM results WHERE series = ? AND part = ?",
     "found": "DELETE FROM found WHERE source = ? AND part = ?",
+    "deliveries": "DELETE FROM deliveries WHERE alert = ? AND part = ?",
     "failures": "DELETE FROM failures WHERE series = ? AND part = ?",
 }
 

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,9 +14,11 @@ from perfmon.explanation import settings
 from perfmon.model import Alert, Labels, Measurement
 from perfmon.monitor import history
 from perfmon.monitor.exemplar import Exemplar, RunId, check_id
+from perfmon.monitor.notify import Notifier
 from perfmon.monitor.recent import Run, Spell, shifted
 from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, SampleSeries, Series
 from perfmon.monitor.tally import QUARTER_S
+from perfmon.receivers import fingerprint
 
 __all__ = ["Show", "alerts", "days", "run", "shown_alert", "target", "targets"]
 
@@ -87,9 +88,13 @@ def run(sought: RunId, series: Series, kept: Callable[[str], Exemplar | None], c
     }
 
 
-async def alerts(known: Iterable[Alert], clock: Clock) -> Json:
-    """Every alert that is pending or firing, or was resolved and has not been pending since."""
-    return {"now": clock.wall(), "alerts": await _in_turns(clock, partial(shown_alert, clock=clock), known)}
+async def alerts(known: Iterable[Alert], notifier: Notifier, clock: Clock, *, mode: str) -> Json:
+    """Every alert that is pending or firing, or was resolved and has not been pending since, and who was told of it."""
+
+    def show(alert: Alert) -> Json:
+        return shown_alert(alert, clock) | _told(notifier, alert)
+
+    return {"now": clock.wall(), "mode": mode, "alerts": await _in_turns(clock, show, known)}
 
 
 async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Iterable[Subject]) -> list[msgspec.Raw]:
@@ -279,6 +284,16 @@ def shown_alert(alert: Alert, clock: Clock) -> Json:
         "value": None if verdict is None else _finite(verdict.value),
         "limit": None if verdict is None else _finite(verdict.limit),
         "why": _why(alert),
+    }
+
+
+def _told(notifier: Notifier, alert: Alert) -> Json:
+    """What each address was told last, and what it has yet to hear."""
+    identity = fingerprint(alert.labels)
+    return {
+        "fingerprint": identity,
+        "told": [{"to": address} | asdict(told) for address, told in notifier.deliveries(identity).items()],
+        "waiting": [{"to": address} | waiting._asdict() for address, waiting in notifier.waiting(identity).items()],
     }
 
 

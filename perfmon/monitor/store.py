@@ -120,6 +120,15 @@ class Store:
         """Those that a former life of the daemon left behind, as far as the file could be read."""
         return list(self._restored)
 
+    def trouble(self) -> str:
+        """Why what is put cannot be relied on to be on disk soon; "" when it can, or when nothing is kept."""
+        with self._changed:
+            if self._file is None or self._closing:
+                return ""
+            if not self._thread.is_alive():
+                return "the state file's thread has ended"
+            return "the state file cannot be written" if self._failing else ""
+
     def unwatched_s(self) -> float:
         """Seconds from the last sign of that former life to the start of this one; 0 when there was none."""
         return self._unwatched_s
@@ -145,6 +154,18 @@ class Store:
                 if table == "outbox":
                     found.setdefault(receiver, []).extend(self._decode(row, list[Notice]) or [])
         return found
+
+    def put_deliveries(self, identity: str, told: Mapping[str, msgspec.Struct]) -> None:
+        """Remember what came of telling of one alert, by address; nothing forgets it."""
+        with self.together():
+            self._put(("deliveries", identity, ""), msgspec.json.encode(told) if told else None)
+
+    def deliveries(self, of: type[T]) -> dict[str, dict[str, T]]:
+        """What came of telling of each alert."""
+        with self._changed:
+            rows = [(identity, row) for (table, identity, *_), row in self._kept.items() if table == "deliveries"]
+        found = ((identity, self._decode(row, dict[str, of])) for identity, row in rows)  # type: ignore[valid-type]
+        return {identity: told for identity, told in found if told}
 
     def put_results(self, results: Mapping[str, Measurement]) -> None:
         """Remember the last result of checks by their keys."""

@@ -2,9 +2,10 @@
 
 A receiver is a function, called in a thread of its own, never at the same time as itself:
 
-    def notify(notices: Sequence[Notice], config: Config) -> None
+    def notify(notices: Sequence[Notice], config: Config) -> str
 
-It returns when all of `notices` were taken. It raises `PassingError` when another try may help (a timeout, a refused
+It returns when all of `notices` were taken, with what the receiver answered, in words for a person and without secrets
+("" when it says nothing). It raises `PassingError` when another try may help (a timeout, a refused
 connection, a 5xx, a 429 with its Retry-After) and `PermanentError` when none can (a 4xx); anything else is a defect of
 its own. After a PermanentError for several the caller tries each alone, so one bad notice costs the others nothing.
 At least once is promised, exactly once is not: a process that dies between the send and the note of it sends again.
@@ -19,18 +20,24 @@ Each file exports
     split       optional: `split(config) -> Mapping[str, Config]`, one config for each address that must hear of
                 everything for itself, with its own queue and retries, by a name that shows no secret
     BATCH       optional: how many notices it takes at once, 64 if it does not say
+    MODES       optional: in which modes of alerting (`Mode`) it has a place, `("notify",)` if it does not say
 
 Kinds import no other kind; what they share lies below them, in `perfmon.post`.
 """
 
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from perfmon.model import Labels
 
-__all__ = ["Notice", "fingerprint"]
+__all__ = ["ALL_MODES", "Mode", "Notice", "fingerprint"]
+
+Mode = Literal["rules", "alertmanager", "notify"]
+"""Who alerts: Prometheus alone, Alertmanagers that perfmon tells, or perfmon itself."""
+
+ALL_MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +49,20 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: float  # when it began to fire; the same number in every notice of one episode
     ends_at: float | None = None  # when it was over; None while it fires
     valid_until: float | None = None  # of a firing one that is told again: until when it holds without that
+    reminder_at: float | None = None  # set when it was told before and still fires: when the reminder was due
     page_url: str = ""  # perfmon's own page
+    receiver: str = "perfmon"  # who is told, as the user named it; filled in when it is told
 
     @property
     def status(self) -> Literal["firing", "resolved"]:
         """Alertmanager's word for it."""
         return "firing" if self.ends_at is None else "resolved"
+
+    @property
+    def lasted_s(self) -> float:
+        """How long it fired until it was over, or until this reminder; 0 when it has just begun."""
+        until = self.ends_at if self.ends_at is not None else self.reminder_at
+        return 0.0 if until is None else until - self.starts_at
 
     @property
     def fingerprint(self) -> str:

@@ -9,10 +9,12 @@ from perfmon.clock import iso
 from perfmon.errors import PassingError, PermanentError, ReceiverError
 from perfmon.post import Http, check_url, origin, post
 from perfmon.post import check as check_http
-from perfmon.receivers import Notice
+from perfmon.receivers import Mode, Notice
 from perfmon.units import Duration
 
-__all__ = ["Config", "check", "notify", "resend_s", "split"]
+__all__ = ["MODES", "Config", "check", "notify", "resend_s", "split"]
+
+MODES: tuple[Mode, ...] = ("alertmanager",)
 
 
 class Config(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,22 +24,24 @@ class Config(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resend: Duration = 60.0  # a firing alert holds four times as long without being told again
 
 
-def notify(notices: Sequence[Notice], config: Config) -> None:
+def notify(notices: Sequence[Notice], config: Config) -> str:
     """POST to every address, and raise after all were tried if one did not take them.
 
     A batch with a bad alert is answered with 400 although the good ones are stored, so the whole is not sent again:
     the caller tries each alone, and an alert that is stored already is the same alert to Alertmanager.
     """
     body = [alert(notice) for notice in notices]
+    answers: list[str] = []
     refusals: list[ReceiverError] = []
     for url in config.urls:
         try:
-            post(f"{url.rstrip('/')}/api/v2/alerts", body, config)
+            answers.append(post(f"{url.rstrip('/')}/api/v2/alerts", body, config))
         except (PassingError, PermanentError) as refusal:
             refusals.append(refusal)
     if refusals:
         # What may heal counts first: another try also reaches those that took it, to whom it is the same alert.
         raise min(refusals, key=lambda refusal: isinstance(refusal, PermanentError))
+    return ", ".join(answers)
 
 
 def resend_s(config: Config) -> float:

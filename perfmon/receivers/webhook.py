@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perfmon.clock import iso
-from perfmon.model import render_labels
+from perfmon.model import Labels
 from perfmon.post import Http, check_url, post
 from perfmon.post import check as check_http
-from perfmon.receivers import Notice
+from perfmon.receivers import Notice, fingerprint
 
-__all__ = ["BATCH", "Config", "check", "notify"]
+__all__ = ["BATCH", "Config", "check", "notify", "payload"]
 
 BATCH = 1
 
@@ -25,10 +25,9 @@ class Config(Http, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str
 
 
-def notify(notices: Sequence[Notice], config: Config) -> None:
+def notify(notices: Sequence[Notice], config: Config) -> str:
     """One POST for each notice, in order."""
-    for notice in notices:
-        post(config.url, payload(notice), config)
+    return ", ".join([post(config.url, payload(notice), config) for notice in notices])
 
 
 def check(config: Config) -> Iterable[tuple[str, str]]:
@@ -38,28 +37,74 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
 
 
 def payload(notice: Notice) -> dict[str, Any]:
-    """https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
-    alert = {
-        "status": notice.status,
-        "labels": notice.labels,
-        "annotations": notice.annotations,
-        "startsAt": iso(notice.starts_at),
-        "endsAt": _NEVER if notice.ends_at is None else iso(notice.ends_at),
-        "generatorURL": notice.page_url,
-        "fingerprint": notice.fingerprint,
-    }
+    """Word by word what Alertmanager's `notify/webhook` sends of a group of one alert, order and all.
+
+    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. To Alertmanager an empty label or
+    annotation is an absent one.
+    """
+    labels = {name: value for name, value in sorted(notice.labels.items()) if value}
+    annotations = {name: value for name, value in sorted(notice.annotations.items()) if value}
     return {
-        "version": "4",
-        "groupKey": f"{{}}:{{{render_labels(dict(sorted(notice.labels.items())))}}}",
-        "truncatedAlerts": 0,
+        "receiver": notice.receiver,
         "status": notice.status,
-        "receiver": "perfmon",
-        "groupLabels": notice.labels,
-        "commonLabels": notice.labels,
-        "commonAnnotations": notice.annotations,
+        "alerts": [
+            {
+                "status": notice.status,
+                "labels": labels,
+                "annotations": annotations,
+                "startsAt": _go_time(notice.starts_at),
+                "endsAt": _NEVER if notice.ends_at is None else _go_time(notice.ends_at),
+                "generatorURL": notice.page_url,
+                "fingerprint": fingerprint(labels),
+            }
+        ],
+        "groupLabels": labels,
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
         "externalURL": notice.page_url,
-        "alerts": [alert],
+        "version": "4",
+        "groupKey": _group_key(labels),
+        "truncatedAlerts": 0,
     }
 
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager writes for an alert that is not over
+
+
+def _go_time(wall: float) -> str:
+    """RFC 3339 as Go writes it: without the zeros at the end of a fraction."""
+    seconds, _, fraction = iso(wall).removesuffix("Z").partition(".")
+    shown = fraction.rstrip("0")
+    return f"{seconds}.{shown}Z" if shown else f"{seconds}Z"
+
+
+def _group_key(labels: Labels) -> str:
+    """The route's key, that of the topmost, and the labels that the group has in common."""
+    return "{}:{" + ", ".join(f"{name}={_go_quoted(value)}" for name, value in labels.items()) + "}"
+
+
+def _go_quoted(text: str) -> str:
+    """As Go's `%q`: https://pkg.go.dev/strconv#Quote."""
+    return '"' + "".join(_ESCAPES.get(letter) or _go_letter(letter) for letter in text) + '"'
+
+
+_ESCAPES = {
+    '"': r"\"",
+    "\\": r"\\",
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+}
+
+
+def _go_letter(letter: str) -> str:
+    code = ord(letter)
+    if letter.isprintable():
+        return letter
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

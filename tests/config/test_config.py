@@ -22,6 +22,8 @@ SECRETS = {
     "TOKEN": "s3cret-value",
     "BAD_REGEXP": "(s3cret-value",
     "CHAT_HOOK": "T01/B02",
+    "MAIL_PASSWORD": "abc",
+    "HEARTBEAT_URL": "https://hc-ping.example/abc",
     "SHOP_API_TOKEN": "abc",
     "ORDERS_PASSWORD": "abcd",
     "SHOP_PASSWORD": "abcde",
@@ -480,7 +482,7 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     assert kinds_shown == {module.kind for module in read_config.modules.values()}
     assert {"cgroup", "host", "process", "prometheus", "python"} == {sampler.kind for sampler in read_config.samplers}
     assert {"threshold", "absent", "burn_rate"} == {rule.kind for rule in read_config.rules}
-    assert {"alertmanager", "webhook", "log"} == {receiver.kind for receiver in read_config.receivers}
+    assert {"email", "webhook", "log"} == {receiver.kind for receiver in read_config.receivers}
 
 
 @pytest.mark.parametrize(
@@ -495,7 +497,7 @@ def test_the_example_is_good_for_reader_and_schema(validator):
         (("samplers", 1, "process", "groups", 0, "comand"), "x"),
         (("rules", 0, "severity"), "fatal"),
         (("rules", 1, "threshold", "warn"), "x"),
-        (("receivers", 0, "alertmanager", "urls"), "http://127.0.0.1:9093"),
+        (("receivers", 1, "email", "to"), "ops@shop.example"),
         (("modules", "ssh_banner", "prober"), "tpc"),
         (("modules", "ssh_banner", "http"), {}),
         (("modules", "shop_page", "http", "methd"), "GET"),

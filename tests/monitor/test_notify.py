@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from perfmon.clock import SystemClock, iso
 from perfmon.model import Alert, Receiver, Verdict
 from perfmon.monitor import notify
-from perfmon.monitor.notify import Notifier, backoff_s
+from perfmon.monitor.notify import Notifier, backoff_s, reminder_due
 from perfmon.monitor.store import Store
 from perfmon.receivers import alertmanager, log, webhook
 
@@ -394,6 +394,141 @@ def test_without_a_state_file_it_all_works_in_memory(listener):
     eventually(lambda: len(listener.requests) == 2)
 
     assert 0 == life.end()
+
+
+# ---------------------------------------------------------------- reminders, and who does not hear of the end
+
+
+@given(st.floats(1, 1e5), st.floats(0, 1e6), st.lists(st.floats(0, 1e5), max_size=20))
+def test_each_reminder_comes_once_however_often_and_seldom_it_is_asked_for(every_s, fired_at, steps):
+    now, told = fired_at, []
+    for step in steps:
+        due_at = reminder_due(fired_at, every_s, now, now + step)
+        now += step
+        told += [] if due_at is None else [due_at]
+
+    assert told == sorted(set(told))
+    assert all(fired_at + every_s <= due_at <= now for due_at in told)
+    assert len(told) <= (now - fired_at) // every_s
+    assert bool(told) == (now - fired_at >= every_s)
+
+
+def test_a_reminder_comes_to_all_at_the_same_time_and_to_nobody_who_has_not_heard_yet(begin, listener, quick):
+    """A07: the time counts from the beginning of the alert, not from when somebody heard of it."""
+    with Listener(lambda _request: Answer(503)) as away, Listener() as never:
+        life = begin(reminding(listener, "well"), reminding(away, "away"), hook(never, "never"))
+        life.tell(firing := alert())
+        eventually(lambda: ("away", "retried") in life.outcomes and len(listener.requests) == 1)
+        wait_until(firing.fired_at + 0.3)
+        life.notifier.remind([firing])
+        life.notifier.remind([firing])
+        eventually(lambda: len(listener.requests) == 2)
+        away.requests.clear()
+        away.answer = lambda _request: Answer()
+        eventually(lambda: ("away", "sent") in life.outcomes)
+
+        assert ["firing"] * 2 == listener.statuses()
+        assert 1 == len({told["startsAt"] for told in listener.alerts()})
+        assert 1 == len(never.requests)
+        assert {"away": 0, "well": 0, "never": 0} == life.notifier.queued()
+        told = life.notifier.deliveries(_fingerprint(firing))
+        assert ("reminder", "firing") == (told["well"].said, told["away"].said)
+
+
+def test_a_reminder_that_came_due_during_a_restart_is_said_after_it_and_one_that_was_said_is_not(begin, listener):
+    life = begin(reminding(listener, "pager", 0.5))
+    life.tell(firing := alert())
+    eventually(lambda: life.notifier.queued() == {"pager": 0})
+    life.end()
+    wait_until(firing.fired_at + 0.5)
+
+    life = begin(reminding(listener, "pager", 0.5))
+    [again] = life.store.alerts()
+    life.notifier.remind([again])
+    eventually(lambda: len(listener.requests) == 2)
+    life.end()
+    life = begin(reminding(listener, "pager", 0.5))
+    life.notifier.remind(life.store.alerts())
+    life.end()
+
+    came_due = (CLOCK.monotonic() - again.fired_at) // 0.5
+    assert 1 <= len(listener.requests) - 1 <= came_due
+
+
+def test_who_does_not_want_to_hear_of_the_end_hears_nothing_of_what_is_over(begin, listener, quick):
+    up = threading.Event()
+    listener.answer = lambda _request: Answer(200 if up.is_set() else 503)
+    life = begin(Receiver(name="pager", kind="webhook", config=webhook.Config(url=listener.url), send_resolved=False))
+    life.tell(first := alert("Over"))
+    eventually(lambda: ("pager", "retried") in life.outcomes)
+    life.tell(alert("Over", over=True, fired_at=first.fired_at), alert("Fires"))
+    up.set()
+    eventually(lambda: life.notifier.queued() == {"pager": 0})
+
+    assert ["Fires"] == [one["labels"]["alertname"] for one in listener.alerts()[-1:]]
+    assert {"firing"} == set(listener.statuses())
+    assert 0 == life.end()
+
+
+def reminding(listener, name, every_s=0.3):
+    return Receiver(name=name, kind="webhook", config=webhook.Config(url=listener.url), reminder_s=every_s)
+
+
+def wait_until(instant):
+    while CLOCK.monotonic() < instant:
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------- who was told
+
+
+def test_what_came_of_telling_outlives_a_restart(begin, listener, quick):
+    left = iter([Answer(503, body=b"not now"), Answer(503, body=b"not now")])
+    listener.answer = lambda _request: next(left, Answer(body=b"thanks"))
+    life = begin(hook(listener))
+    life.tell(firing := alert())
+    eventually(lambda: ("pager", "sent") in life.outcomes)
+    life.end()
+
+    told = begin(hook(listener)).notifier.deliveries(_fingerprint(firing))["pager"]
+
+    assert ("firing", "sent", f"{listener.url}: answered 200: thanks", 1) == (
+        told.said,
+        told.outcome,
+        told.words,
+        told.times,
+    )
+    assert abs(CLOCK.wall() - told.at) < 60
+
+
+def test_what_waits_says_why_and_when_it_is_tried_again(begin, listener):
+    listener.answer = lambda _request: Answer(503, headers={"Retry-After": "60"}, body=b"not now")
+    life = begin(hook(listener))
+    life.tell(firing := alert())
+    eventually(lambda: life.outcomes)
+
+    waiting = life.notifier.waiting(_fingerprint(firing))["pager"]
+
+    assert ("firing",) == waiting.statuses
+    assert 50 < waiting.retry_in_s <= 60
+    assert f"retried: {listener.url}: answered 503: not now" == waiting.trouble
+
+
+def test_what_is_known_of_deliveries_is_bounded(tmp_path, monkeypatch):
+    from perfmon.monitor import deliveries
+
+    monkeypatch.setattr(deliveries, "ALERTS_KEPT", 3)
+    store = Store(tmp_path / "state", clock=CLOCK)
+    known = deliveries.Deliveries(store)
+    for number in range(5):
+        said = deliveries.Delivery(said="firing", starts_at=0.0, outcome="sent", at=1.0, again_at=1.0)
+        known.note(str(number), "pager", said)
+        known.note(str(number), "pager", said)
+
+    assert {} == known.of("1")
+    assert 2 == known.of("4")["pager"].times
+    assert {"2", "3", "4"} == set(store.deliveries(deliveries.Delivery))
+    store.close()
 
 
 @given(st.integers(0, 100), st.none() | st.floats(0, 3600), st.floats(0, 1))

@@ -196,6 +196,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
         db.execute("DROP TABLE summaries")
         db.execute("DROP TABLE found")
         db.execute("DROP TABLE histories")
+        db.execute("DROP TABLE deliveries")
     db.close()
     later = open_store(path)
 
@@ -285,7 +286,7 @@ def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
     with capture_logs() as logs:
         open_store(path)
 
-    assert "version 99 was written by a newer perfmon, this one knows 6" in [line.get("error") for line in logs]
+    assert "version 99 was written by a newer perfmon, this one knows 7" in [line.get("error") for line in logs]
 
 
 def test_a_full_disk_stops_nothing_and_is_caught_up_with_later(path, open_store, impatient):
@@ -445,6 +446,7 @@ def test_failures_of_a_file_written_by_an_older_perfmon_are_none(tmp_path):
         db.execute("DROP TABLE summaries")
         db.execute("DROP TABLE found")
         db.execute("DROP TABLE histories")
+        db.execute("DROP TABLE deliveries")
         db.execute("DELETE FROM migrations WHERE version >= 3")
         db.commit()
     store = Store(path, clock=SystemClock())
