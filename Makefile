@@ -27,6 +27,7 @@ check: .venv/.dev ## Format, lint, strict types, drift of generated files
 	$(BIN)/perfmon rules --check
 	$(BIN)/perfmon dashboards --check
 	$(BIN)/python -m perfmon.provision.metrics_page --check
+	$(BIN)/python -m perfmon.provision.kubernetes --check
 	$(BIN)/perfmon check deploy/run.yml
 	$(BIN)/perfmon check deploy/perfmon.yml
 
@@ -34,10 +35,11 @@ format: .venv/.dev ## Let ruff rewrite what it can
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-generate: .venv/.dev ## Write rules/, dashboards/ and docs/metrics.md anew
+generate: .venv/.dev ## Write rules/, dashboards/, docs/metrics.md and what wraps them for Kubernetes anew
 	$(BIN)/perfmon rules
 	$(BIN)/perfmon dashboards
 	$(BIN)/python -m perfmon.provision.metrics_page
+	$(BIN)/python -m perfmon.provision.kubernetes
 
 bench: .venv/.dev servers ## The short benchmarks, each with its rival; long ones are run by hand (docs/benchmarks.md)
 	$(BIN)/python benchmarks/scrape_cost.py

@@ -40,6 +40,7 @@ SETS = (
     Set("alertmanager", "alertmanager.yml: routes and inhibitions", ("deploy/alertmanager/",)),
     Set("grafana", "data sources and folders for Grafana's provisioning", ("deploy/grafana/",)),
     Set("systemd", "the unit, its socket, and drop-ins for what needs a privilege", ("deploy/systemd/",)),
+    Set("kubernetes", "manifests and dashboards for kubectl apply -k", ("deploy/kubernetes/", "dashboards/")),
     Set("example", "a perfmon.yml with everything it can be told", ("deploy/examples/",)),
     Set(
         "compose",
