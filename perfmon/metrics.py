@@ -208,6 +208,26 @@ SELF_FAMILIES = (
     Family("perfmon_store_errors_total", "counter", "Writes to the state file that failed."),
     Family("blackbox_module_unknown_total", "counter", "Requests to /probe for a module that does not exist."),
     Family("perfmon_store_lost_total", "counter", "Records dropped because the state file could not take them."),
+    # As every exporter names what its own process takes, in the words of prometheus-client's collectors.
+    Family("process_cpu_seconds_total", "counter", "CPU time of perfmon's process.", (), "seconds"),
+    Family("process_resident_memory_bytes", "gauge", "Memory of perfmon's process in RAM.", (), "bytes"),
+    Family("process_virtual_memory_bytes", "gauge", "Address space of perfmon's process.", (), "bytes"),
+    Family("process_open_fds", "gauge", "File descriptors that perfmon's process has open."),
+    Family("process_max_fds", "gauge", "File descriptors that it may have open."),
+    Family("process_start_time_seconds", "gauge", "When perfmon's process started, in Unix time.", (), "seconds"),
+    Family("python_gc_collections_total", "counter", "Garbage collections in perfmon's process.", ("generation",)),
+    Family(
+        "python_gc_objects_collected_total",
+        "counter",
+        "Objects that these freed, by generation.",
+        ("generation",),
+    ),
+    Family(
+        "python_gc_objects_uncollectable_total",
+        "counter",
+        "Objects that these could not free, by generation.",
+        ("generation",),
+    ),
 )
 
 # What dashboards and alerts of blackbox_exporter look at; only where a file of its is used.

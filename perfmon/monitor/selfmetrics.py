@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.samples import Sample
 
 from perfmon import __version__
@@ -63,6 +63,8 @@ class Instruments:
 
         self.blackbox_build_info.labels(__version__).set(1)
         self.build_info.labels(__version__, platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
 
     def collect(self) -> Iterator[tuple[Family, list[Sample]]]:
         """What the instruments say now, without the `_created` series, which would double them."""

@@ -70,3 +70,13 @@ def test_each_family_stands_on_the_page_once():
     instruments.skipped.labels("in_flight").inc()
 
     assert 1 == families(page_of(instruments)).count("perfmon_schedule_skipped_total")
+
+
+def test_the_process_says_what_it_takes():
+    page = series(page_of(Instruments(), OPENMETRICS), openmetrics=True)
+
+    assert page[key("process_resident_memory_bytes")] > 2**20
+    assert page[key("process_cpu_seconds_total")] > 0
+    assert {"0", "1", "2"} == {
+        dict(labels)["generation"] for name, labels in page if name == "python_gc_collections_total"
+    }
