@@ -172,7 +172,7 @@ modules:
 probes:
   - {{name: nginx, interval: 1s, targets: ["{nginx.url}"]}}
   - {{name: nginx-tls, module: nginx_tls, interval: 1s, targets: ["{nginx.tls_url}"]}}
-  - {{name: shop, interval: 1s, targets: ["http://{shop}/slow?ms=50&jitter=20"]}}
+  - {{name: shop, interval: 1s, targets: ["http://{shop}/slow?ms=50&jitter=20"], discover: [{{file: {{paths: ["{folder}/none*.yml"], refresh_interval: 1s}}}}]}}
   - {{name: leak, interval: 200ms, targets: ["http://{shop}/leak?kb=32"]}}
   - {{name: nobody, module: tcp_connect, interval: 1s, targets: ["127.0.0.1:{nobody}"]}}
 samplers:

@@ -42,6 +42,7 @@ VARIABLES = [
     pytest.param(variable, board, id=f"{name}-{variable['name']}")
     for name, board in DASHBOARDS.items()
     for variable in board["templating"]["list"][1:]
+    if variable["type"] == "query"
 ]
 OF_PRESSURE = ("Pressure", "Somebody waits", "Everybody waits")
 DATA_SOURCES = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/perfmon.yml").read_text())["datasources"]
@@ -304,11 +305,12 @@ def test_a_chosen_target_is_shown_alone(stack):
 
 def as_grafana_asks(expression, board, **chosen):
     """The expression with Grafana's variables filled in: all of everything, but for what is chosen."""
-    hours = int(re.fullmatch(r"now-(\d+)h", board["time"]["from"])[1])
+    number, unit = re.fullmatch(r"now-(\d+)([hd])", board["time"]["from"]).groups()
     scrape_s = int(DATA_SOURCES[0]["jsonData"]["timeInterval"].removesuffix("s"))
-    values = {variable["name"]: variable["allValue"] for variable in board["templating"]["list"][1:]}
+    variables = board["templating"]["list"][1:]
+    values = {one["name"]: one["allValue"] if one["type"] == "query" else one["current"]["value"] for one in variables}
     values |= {name: re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value) for name, value in chosen.items()}
-    values |= {"__range": f"{3600 * hours}s", "__rate_interval": f"{4 * scrape_s}s"}
+    values |= {"__range": f"{int(number) * {'h': 3600, 'd': 86400}[unit]}s", "__rate_interval": f"{4 * scrape_s}s"}
     return re.sub(r"\$(\w+)", lambda match: values[match[1]], expression)
 
 

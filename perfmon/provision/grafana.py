@@ -37,6 +37,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 __all__ = [
     "Annotation",
     "Board",
+    "Choice",
     "Column",
     "Frame",
     "Query",
@@ -77,6 +78,8 @@ class Frame(msgspec.Struct, frozen=True):
     steps: Steps = PLAIN
     decimals: int | None = None
     empty: str = ""  # what to show when there is no data
+    opens: str = ""  # where a click on a series or a number leads
+    colors: Mapping[str, str] = {}  # by the name of a series, for those that always have the same
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ class Query(msgspec.Struct, frozen=True):
 
     expr: str
     legend: str = ""
+    exemplars: bool = False  # whether single runs are shown as dots over it
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -113,6 +117,14 @@ class Variable(msgspec.Struct, frozen=True):
     series: str  # a selector; `label_values` is asked of it
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """One of some values, at the top of the dashboard; the first is chosen."""
+
+    name: str
+    title: str
+    values: tuple[str, ...]
+
+
 class Annotation(msgspec.Struct, frozen=True):
     """Events from a query, drawn over the panels."""
 
@@ -130,9 +142,10 @@ class Board(msgspec.Struct, frozen=True):
     uid: str
     title: str
     description: str
-    variables: tuple[Variable, ...]
+    variables: tuple[Variable | Choice, ...]
     annotations: tuple[Annotation, ...]
     rows: tuple[Row, ...]
+    since: str = "now-1h"  # what is shown at first
 
 
 def document(board: Board) -> str:
@@ -144,14 +157,14 @@ def document(board: Board) -> str:
         .tags([TAG])
         .readonly()
         .timezone("browser")
-        .time("now-1h", "now")
+        .time(board.since, "now")
         .refresh("30s")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .link(_link_to_others())
         .with_variable(_source_variable())
     )
     for variable in board.variables:
-        builder.with_variable(_variable(variable))
+        builder.with_variable(_variable(variable) if isinstance(variable, Variable) else _choice(variable))
     for annotation in board.annotations:
         builder.annotation(_annotation(annotation))
     for row in board.rows:
@@ -171,15 +184,19 @@ def lines(
     bars: bool = False,
     top: float | None = None,
     from_zero: bool = True,
+    log: bool = False,
 ) -> Panel:
     """Series over time, with their last and highest value in a table beneath."""
     panel = _framed(timeseries.Panel(), frame)
     if from_zero:
         panel.min(0)
     panel.legend(_legend(["lastNotNull", "max"])).tooltip(_tooltip())
+    panel.override_by_regexp("/ limit$/", _LIMIT)
     panel.line_width(1).fill_opacity(60 if stacked else 8).show_points(common_model.VisibilityMode.NEVER)
     if top is not None:
         panel.max(top)
+    if log:
+        panel.scale_distribution(common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10))
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
     if bars:
@@ -189,9 +206,13 @@ def lines(
     return _asking(panel, queries)
 
 
-def number(frame: Frame, query: Query, *, history: bool = False) -> Panel:
-    """One number, coloured by its thresholds."""
+def number(
+    frame: Frame, query: Query, *, history: bool = False, words: Mapping[str, tuple[str, str]] | None = None
+) -> Panel:
+    """One number, or a word for it, coloured by its thresholds."""
     panel = _framed(stat.Panel(), frame).reduce_options(_last()).color_mode(common_model.BigValueColorMode.VALUE)
+    if words:
+        panel.mappings([_mapping(words)])
     panel.graph_mode(common_model.BigValueGraphMode.AREA if history else common_model.BigValueGraphMode.NONE)
     return panel.with_target(_query(query, "A").range() if history else _query(query, "A").instant())
 
@@ -203,18 +224,24 @@ def gauges(frame: Frame, query: Query, *, top: float) -> Panel:
     return panel.with_target(_query(query, "A").instant())
 
 
-def states(frame: Frame, query: Query, words: Mapping[str, tuple[str, str]]) -> Panel:
-    """One band for each series, coloured by its state over time."""
-    panel = _framed(statetimeline.Panel(), frame).mappings([_mapping(words)])
+def states(
+    frame: Frame,
+    query: Query,
+    words: Mapping[str, tuple[str, str]],
+    ranges: Sequence[tuple[float, float, str]] = (),
+) -> Panel:
+    """One band for each series, coloured by its state over time; `ranges` are numbers from, to, and their colour."""
+    panel = _framed(statetimeline.Panel(), frame).mappings([_mapping(words), *(_range(*each) for each in ranges)])
     panel.legend(_legend([])).tooltip(_tooltip()).show_value(common_model.VisibilityMode.NEVER)
     panel.row_height(0.8).fill_opacity(80).line_width(0).merge_values(True)
     return panel.with_target(_query(query, "A").range())
 
 
 def heat(frame: Frame, query: Query) -> Panel:
-    """A histogram over time. The query sums by `le`."""
+    """A histogram over time, with single runs as dots. The query sums by `le`."""
     panel = _framed(heatmap.Panel(), frame).calculate(False).y_axis(heatmap.YAxisConfig().unit(frame.unit))
     panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Spectral").steps(64).exponent(0.5))
+    panel.cell_gap(1).filter_values(heatmap.FilterValueRange().le(1e-9)).exemplars_color("rgba(255, 152, 48, 0.85)")
     panel.tooltip(heatmap.HeatmapTooltip().mode(common_model.TooltipDisplayMode.SINGLE).y_histogram(True)).hide_legend()
     return panel.with_target(_query(query, "A").range().format(PromQueryFormat.HEATMAP))
 
@@ -223,11 +250,11 @@ def targets_table(
     frame: Frame,
     labels: Mapping[str, str],
     columns: Sequence[Column],
-    links: Mapping[str, str],
+    links: Mapping[str, tuple[str, str]],
     *,
     without: Sequence[str] = (),
 ) -> Panel:
-    """A row for each set of label values: `labels` name its first columns, `links` what a click on one opens.
+    """A row for each set of label values: `labels` name its first columns, `links` what a click on one says and opens.
 
     Labels `without` a column still tell rows apart.
     """
@@ -235,8 +262,8 @@ def targets_table(
     for ref, column in zip("ABCDEFGHIJ", columns, strict=False):
         panel.with_target(_query(Query(column.expr), ref).instant().format(PromQueryFormat.TABLE))
         panel.override_by_name(column.title, _settings(column))
-    for label, url in links.items():
-        link = {"title": f"Only this {label}", "url": url}
+    for label, (title, url) in links.items():
+        link = {"title": title, "url": url}
         panel.override_by_name(labels[label], [model.DynamicConfigValue("links", [link])])
     titles = {**labels, **{f"Value #{ref}": column.title for ref, column in zip("ABCDEFGHIJ", columns, strict=False)}}
     return panel.with_transformation(model.DataTransformerConfig("merge", options={})).with_transformation(
@@ -258,7 +285,20 @@ def _framed(panel: _P, frame: Frame) -> _P:
         panel.decimals(frame.decimals)
     if frame.empty:
         panel.no_value(frame.empty)
+    for name, color in frame.colors.items():
+        panel.override_by_name(name, [model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})])
+    if frame.opens:
+        link = {"title": "Open in detail", "url": frame.opens}
+        panel.override_by_regexp("/.*/", [model.DynamicConfigValue("links", [link])])
     return panel
+
+
+_LIMIT = [
+    model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "red"}),
+    model.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
+    model.DynamicConfigValue("custom.fillOpacity", 0),
+]
+"""How a limit is drawn beside what it limits."""
 
 
 def _asking(panel: timeseries.Panel, queries: Sequence[Query]) -> timeseries.Panel:
@@ -268,7 +308,7 @@ def _asking(panel: timeseries.Panel, queries: Sequence[Query]) -> timeseries.Pan
 
 
 def _query(query: Query, ref: str) -> prometheus.Dataquery:
-    asked = prometheus.Dataquery().ref_id(ref).datasource(_SOURCE).expr(query.expr)
+    asked = prometheus.Dataquery().ref_id(ref).datasource(_SOURCE).expr(query.expr).exemplar(query.exemplars)
     return asked.legend_format(query.legend) if query.legend else asked
 
 
@@ -295,6 +335,11 @@ def _mapping(words: Mapping[str, tuple[str, str]]) -> model.ValueMap:
         for index, (value, (text, color)) in enumerate(words.items())
     }
     return model.ValueMap(options=options)
+
+
+def _range(low: float, high: float, color: str) -> model.RangeMap:
+    result = model.ValueMappingResult(color=color)
+    return model.RangeMap(options=model.DashboardRangeMapOptions(from_val=low, to=high, result=result))
 
 
 def _legend(calcs: list[str]) -> common.VizLegendOptions:
@@ -334,6 +379,12 @@ def _variable(variable: Variable) -> dashboard.QueryVariable:
         .all_value(".+")
         .current(model.VariableOption(text=["All"], value=["$__all"], selected=True))
     )
+
+
+def _choice(choice: Choice) -> dashboard.CustomVariable:
+    first, *_ = choice.values
+    made = dashboard.CustomVariable(choice.name).label(choice.title).values(", ".join(choice.values))
+    return made.current(model.VariableOption(text=first, value=first, selected=True))
 
 
 def _annotation(annotation: Annotation) -> dashboard.AnnotationQuery:

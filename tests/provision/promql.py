@@ -1,6 +1,7 @@
 """Looks into PromQL, for tests: which series an expression asks for, and through which functions."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import promql_parser
@@ -38,6 +39,7 @@ def _walk(node, function) -> Iterator[Asked]:
                 yield from _walk(child, function)
 
 
+@cache
 def exported() -> dict:
     """Every series name that perfmon can export, with its family."""
     names = {}
