@@ -154,6 +154,12 @@ SELF_FAMILIES = (
     Family("perfmon_scrape_duration_seconds", "histogram", "Time to write the metrics page.", (), "seconds"),
     Family("perfmon_defects_total", "counter", "Errors of perfmon's own, by where they were caught.", ("where",)),
     Family("perfmon_clock_steps_total", "counter", "Steps of the machine's wall clock seen."),
+    Family(
+        "perfmon_web_config_reads_total",
+        "counter",
+        "Readings of a web-config.yml that had changed: taken, or refused, when the former one goes on.",
+        labels=("outcome",),
+    ),
     Family("perfmon_config_last_reload_successful", "gauge", "Whether the last reading of the config succeeded."),
     Family(
         "perfmon_config_last_reload_success_timestamp_seconds",

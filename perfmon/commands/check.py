@@ -15,9 +15,12 @@ __all__ = ["command"]
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--blackbox", metavar="FILE", help="A blackbox.yml to check, alone or beside the files.")
+@click.option("--web.config.file", "web_file", metavar="FILE", help="A web-config.yml to check, alone or beside them.")
 @click.option("--show-rules", is_flag=True, help="Print all rules in full, `thresholds` of probes and samplers too.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a file, for editors, and check nothing.")
-def command(files: tuple[str, ...], blackbox: str | None, *, show_rules: bool, schema: bool) -> None:
+def command(
+    files: tuple[str, ...], blackbox: str | None, web_file: str | None, *, show_rules: bool, schema: bool
+) -> None:
     """Check configuration files, and say all that is wrong with them.
 
     Several files make one configuration, as they do for `perfmon serve`. Every mistake is named with its file, line
@@ -28,6 +31,7 @@ def command(files: tuple[str, ...], blackbox: str | None, *, show_rules: bool, s
       perfmon check perfmon.yml
       perfmon check perfmon.yml targets.yml
       perfmon check --blackbox blackbox.yml
+      perfmon check --web.config.file web-config.yml
       perfmon check --show-rules perfmon.yml
       perfmon check --schema > perfmon.schema.json
     """
@@ -35,14 +39,26 @@ def command(files: tuple[str, ...], blackbox: str | None, *, show_rules: bool, s
         click.echo(json.dumps(config.schema(), indent=2))
     elif files or blackbox:
         read = config.load(files, blackbox=blackbox)
+        _check_web_file(web_file or read.web.config_file)
         for warning in read.blackbox.warnings if read.blackbox else ():
             click.echo(f"warning: {warning}", err=True)
         if show_rules:
             click.echo(rules_as_written(read.rules), nl=False)
         else:
             click.echo(f"{', '.join([*files, *filter(None, [blackbox])])}: fine: {_summary(read)}")
+    elif web_file:
+        _check_web_file(web_file)
+        click.echo(f"{web_file}: fine")
     else:
         raise UsageError("expected a FILE to check, or --schema")
+
+
+def _check_web_file(path: str) -> None:
+    """Read a web-config.yml and the certificates that it names; none where `path` is ""."""
+    if path:
+        from perfmon.monitor.web_config import WebConfig  # noqa: PLC0415 - few have one
+
+        WebConfig(path)
 
 
 def _summary(read: Config) -> str:

@@ -38,6 +38,12 @@ __all__ = ["command"]
     "--web.systemd-socket", "systemd_socket", is_flag=True, help="Listen on the sockets of perfmon.socket instead."
 )
 @click.option(
+    "--web.config.file",
+    "web_file",
+    metavar="FILE",
+    help="A web-config.yml: TLS, passwords, headers and pace, as Prometheus' exporters read it.",
+)
+@click.option(
     "--web.probe-allow",
     "probe_allow",
     multiple=True,
@@ -60,6 +66,7 @@ def command(
     files: tuple[Path, ...],
     blackbox: Path | None,
     listen: tuple[str, ...],
+    web_file: str | None,
     probe_allow: tuple[config.Network, ...],
     timeout_offset_s: float | None,
     state: str | None,
@@ -74,6 +81,7 @@ def command(
     Examples:
       perfmon serve http://localhost:8080/ localhost:5432
       perfmon serve --config.file perfmon.yml --log.format json
+      perfmon serve --config.file perfmon.yml --web.config.file web-config.yml
       perfmon serve --blackbox blackbox.yml --web.listen-address :9115 --web.probe-allow 10.0.0.0/8
 
     SIGHUP or POST /-/reload reads the files anew; SIGTERM ends it.
@@ -91,6 +99,7 @@ def command(
     sockets = systemd.passed_sockets(os.environ, os.getpid()) if systemd_socket else []
     flags = Flags(
         listen=listen or addresses(sockets),
+        web_file=web_file,
         probe_allow=probe_allow,
         timeout_offset_s=timeout_offset_s,
         state=state,
@@ -115,6 +124,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says beside the files; it wins over them, also at a reload."""
 
     listen: tuple[str, ...]
+    web_file: str | None
     probe_allow: tuple[config.Network, ...]
     timeout_offset_s: float | None
     state: str | None
@@ -131,5 +141,6 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
             listen=self.listen or read.web.listen,
             probe_allow=self.probe_allow or read.web.probe_allow,
             timeout_offset_s=offset_s,
+            config_file=read.web.config_file if self.web_file is None else self.web_file,
         )
         return replace(read, log=log, state=state, web=web)

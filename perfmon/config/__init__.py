@@ -59,6 +59,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     probe_allow: tuple[Network, ...] = ()  # beside this machine, who may call /probe and run checks
     timeout_offset_s: float = 0.5  # of the scraper's time, what /probe keeps back
     external_url: str = ""  # where people reach the page; "" = the first of `listen`
+    config_file: str = ""  # a web-config.yml; "" = neither TLS nor passwords
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -364,6 +365,7 @@ def _web(place: Place) -> dict[str, Any]:
         "listen": tuple(listen),
         "probe_allow": tuple(networks),
         "external_url": url,
+        "config_file": values["config_file"],
         "timeout_offset_s": values["timeout_offset"],
     }
 

@@ -292,6 +292,13 @@ class WebSection(Section, frozen=True, kw_only=True):
     external_url: Annotated[
         PublicText, _says("Where people reach the page, for links in alerts; the first of `listen` when not given.")
     ] = ""
+    config_file: Annotated[
+        str,
+        msgspec.Meta(
+            description="A web-config.yml: TLS, passwords, headers and pace, see [web.md](web.md).",
+            extra_json_schema={"x-path": True},
+        ),
+    ] = ""
 
 
 class StateSection(Section, frozen=True, kw_only=True):

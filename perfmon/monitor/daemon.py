@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 import uvloop
 from msgspec.structs import replace
+from starlette.middleware import Middleware
 
 import perfmon
 from perfmon import kinds, logs, measure
@@ -32,6 +33,8 @@ from perfmon.monitor.attribution import STACK, Attributions
 from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
+from perfmon.monitor.gate import FromWebConfig, Gate
+from perfmon.monitor.handshake import Secure
 from perfmon.monitor.memory import Memory
 from perfmon.monitor.notify import OUTCOMES, Callback, Notifier
 from perfmon.monitor.rule import Rules
@@ -43,6 +46,7 @@ from perfmon.monitor.sign_of_life import SignsOfLife, ills
 from perfmon.monitor.store import Store
 from perfmon.monitor.systemd import Supervisor
 from perfmon.monitor.turns import Turns
+from perfmon.monitor.web_config import WebConfig
 from perfmon.network import Network
 from perfmon.network.address import host_of
 from perfmon.profile.order import Order
@@ -112,6 +116,9 @@ class Daemon:
         self.exposition = Exposition(clock, config.limits.series, self.instruments)
         limits = config.limits
         self.runs = Runs(clock, self.instruments, in_flight=limits.in_flight, per_host=limits.in_flight_per_host)
+        file = config.web.config_file
+        self._web = WebConfig(file, self._note_web_config) if file else None
+        self.scheme = "https" if self._web is not None and self._web.now().context else "http"
         self.started_at = clock.monotonic()
         self.watching = False
         self._source = source
@@ -129,7 +136,7 @@ class Daemon:
             config.receivers,
             clock=clock,
             store=self._store,
-            page_url=config.web.external_url or page_url(config.web.listen[0]),
+            page_url=config.web.external_url or page_url(config.web.listen[0], self.scheme),
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
             callbacks=callbacks,
         )
@@ -199,10 +206,12 @@ class Daemon:
         """
         listen = self.config.web.listen
         names = (*listen, urlsplit(self.config.web.external_url).netloc)
-        async with serve(app(self._face(), listen=names), listen, sockets=sockets) as addresses:
+        gate, secure = self._entrance()
+        application = app(self._face(), listen=names, gate=gate)
+        async with serve(application, listen, sockets=sockets, secure=secure) as addresses:
             await self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
-            _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0]), **self._size())
+            _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0], self.scheme), **self._size())
             self._supervisor.ready(self._status())
             if on_watching is not None:
                 on_watching(addresses)
@@ -215,6 +224,16 @@ class Daemon:
             await asyncio.gather(self.runs.stop(STOP_S), self._attributions.stop(STOP_S))
             await asyncio.to_thread(self._end)
         _log.info("stopped")
+
+    def _entrance(self) -> tuple[list[Middleware], Secure | None]:
+        """What stands before every route, and what connections begin with, as the web-config.yml says."""
+        if self._web is None:
+            return [], None
+        secure = FromWebConfig(self._web) if self.scheme == "https" else None
+        return [Middleware(Gate, config=self._web, clock=self.clock)], secure
+
+    def _note_web_config(self, outcome: str) -> None:
+        self.instruments.web_config_reads.labels(outcome).inc()
 
     def _face(self) -> Face:
         return Face(
@@ -449,6 +468,7 @@ class Daemon:
         settings = {
             "web.listen": (started.web.listen, now.web.listen),
             "web.external_url": (started.web.external_url, now.web.external_url),
+            "web.config_file": (started.web.config_file, now.web.config_file),
             "state.path": (started.state.path, now.state.path),
             "limits.series": (started.limits.series, now.limits.series),
         }
@@ -601,10 +621,10 @@ def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-def page_url(listen: str) -> str:
+def page_url(listen: str, scheme: str = "http") -> str:
     """Where a person finds the page, by an address that is listened on."""
     host, _, port = listen.rpartition(":")
-    return f"http://{listen}/" if host not in ("", "0.0.0.0", "[::]") else f"http://localhost:{port}/"  # noqa: S104
+    return f"{scheme}://{listen}/" if host not in ("", "0.0.0.0", "[::]") else f"{scheme}://localhost:{port}/"  # noqa: S104
 
 
 def _reads_the_same(former: Sampler, now: Sampler) -> bool:

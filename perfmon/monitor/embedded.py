@@ -15,6 +15,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -143,7 +144,7 @@ class Monitor:
             )
             if threading.current_thread() is threading.main_thread():
                 _heed_signals(life.stop, inside)
-            await inside.watch(life.stop, on_watching=life.note)
+            await inside.watch(life.stop, on_watching=partial(life.note, inside.scheme))
 
 
 class _Life:
@@ -165,9 +166,9 @@ class _Life:
             if self._asked:
                 self.stop.set()
 
-    def note(self, addresses: Sequence[str]) -> None:
+    def note(self, scheme: str, addresses: Sequence[str]) -> None:
         """Called once everything is under way."""
-        self.url = daemon.page_url(addresses[0])
+        self.url = daemon.page_url(addresses[0], scheme)
         self.begun.set()
 
     def ask_to_stop(self) -> None:

@@ -12,24 +12,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
-import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perfmon.errors import UsageError
+from perfmon.monitor.bounds import Bounds
+from perfmon.monitor.handshake import Handshake, Secure
 
 __all__ = ["Bounds", "addresses", "serve"]
-
-
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client, and all together, may take."""
-
-    request_bytes: int = 65_536  # head and body; no request that is answered needs a body
-    request_s: float = 10.0  # from a request's first byte, or the connection's begin, to its last
-    connections: int = 512
-    keep_alive_s: int = 75  # longer than the usual scrape interval, so that a scraper keeps its connection
-    stop_s: int = 3  # what answers under way have left at the end
 
 
 @contextlib.asynccontextmanager
@@ -39,14 +30,16 @@ async def serve(
     bounds: Bounds = Bounds(),  # noqa: B008 - a frozen value
     *,
     sockets: Sequence[socket.socket] = (),
+    secure: Secure | None = None,
 ) -> AsyncIterator[tuple[str, ...]]:
     """Serve while the context lasts; yields the addresses as bound, `127.0.0.1:10737`.
 
     `listen` has `HOST:PORT`, `[HOST]:PORT` or `:PORT` (all addresses); port 0 lets the system choose.
     UsageError when one cannot be listened on. `sockets` that are bound already are served in their place.
+    With `secure` connections are TLS.
     """
     sockets = list(sockets) or await _bind_all(listen)
-    server = _Server(_settings(app, bounds))
+    server = _Server(_settings(app, bounds, secure))
     running = asyncio.create_task(server.serve(sockets=sockets))
     try:
         yield addresses(sockets)
@@ -61,11 +54,12 @@ def addresses(sockets: Sequence[socket.socket]) -> tuple[str, ...]:
     return tuple(_spell(*sock.getsockname()[:2]) for sock in sockets)
 
 
-def _settings(app: ASGIApp, bounds: Bounds) -> uvicorn.Config:
+def _settings(app: ASGIApp, bounds: Bounds, secure: Secure | None) -> uvicorn.Config:
+    plain = partial(_Connection, bounds)
     return uvicorn.Config(
         app,
         loop="none",
-        http=cast("type[asyncio.Protocol]", partial(_Connection, bounds)),
+        http=cast("type[asyncio.Protocol]", plain if secure is None else partial(Handshake, bounds, secure, plain)),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -41,6 +41,7 @@ class Instruments:
         self.reload_success_timestamp = self._gauge(
             "perfmon_config_last_reload_success_timestamp_seconds", self.registry
         )
+        self.web_config_reads = self._counter("perfmon_web_config_reads_total")
         self.discovery_refreshes = self._counter("perfmon_discovery_refreshes_total")
         self.discovery_targets = self._gauge("perfmon_discovery_targets", self.registry)
         self.discovery_refused = self._gauge("perfmon_discovery_refused_targets", self.registry)

@@ -130,8 +130,8 @@ class View(Protocol):
         ...
 
 
-def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
-    """The ASGI application; the hosts of `listen` are names it may be called by.
+def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = ()) -> Starlette:
+    """The ASGI application; the hosts of `listen` are names it may be called by, `gate` stands before every route.
 
     Whether it is healthy it tells by any name: an orchestrator asks as it likes, and a stranger learns nothing.
     """
@@ -159,7 +159,7 @@ def app(view: View, *, listen: Sequence[str] = ()) -> Starlette:
     ]
     application = Starlette(
         routes=routes,
-        middleware=[Middleware(_Envelope, view=view)],
+        middleware=[Middleware(_Envelope, view=view), *gate],
         exception_handlers={HTTPException: _http_error},
     )
     application.router.redirect_slashes = False  # it would redirect to whatever the Host header says
@@ -379,7 +379,7 @@ def _static(file: Path) -> Handler:
 
 # ---------------------------------------------------------------- around every answer
 
-_ALWAYS = {
+_UNLESS_SET = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -387,8 +387,8 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
-_UNLESS_SET = {"Cache-Control": "no-store"}
 
 
 class _Envelope:
@@ -426,8 +426,8 @@ def _hung_up(error: Exception) -> bool:
 
 def _with_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     there = {name for name, _ in headers}
-    extra = _ALWAYS | {name: value for name, value in _UNLESS_SET.items() if name.lower().encode() not in there}
-    return [*headers, *((name.lower().encode(), value.encode()) for name, value in extra.items())]
+    extra = ((name.lower().encode(), value.encode()) for name, value in _UNLESS_SET.items())
+    return [*headers, *(item for item in extra if item[0] not in there)]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
