@@ -60,12 +60,10 @@ def command(
       perfmon healthcheck --url https://127.0.0.1:10737/-/healthy --insecure \\
         --username health --password '${file:/run/secrets/health}'
     """
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(f"expected an http URL, got {quoted(url)}", param_hint="--url")
+    request = _request(url, _proof(username, password))
     if insecure and not _is_loopback(url):
         raise UsageError("--insecure trusts anybody, so it is for loopback addresses such as https://127.0.0.1:10737")
     trust = _trust(ca_file, cert_file, key_file, insecure=insecure)
-    request = urllib.request.Request(url, headers=_proof(username, password))  # noqa: S310 - its scheme was looked at
     # No proxy: it is this machine that is asked, whatever the environment says of others.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
     try:
@@ -81,6 +79,15 @@ def command(
     except http.client.HTTPException as error:
         return _unhealthy(f"no answer in HTTP: {_words(error)}")
     return 0
+
+
+def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+    try:
+        if url.startswith(("http://", "https://")):
+            return urllib.request.Request(url, headers=headers)  # noqa: S310 - its scheme was looked at
+    except ValueError:
+        pass  # it is no URL: the words below are for it too
+    raise click.BadParameter(f"expected an http URL, got {quoted(url)}", param_hint="--url")
 
 
 def _is_loopback(url: str) -> bool:
