@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from perfmon.clock import Clock, to_wall
 from perfmon.explanation import settings
 from perfmon.model import Alert, Labels, Measurement
 from perfmon.monitor import history
+from perfmon.monitor.deliveries import Delivery
 from perfmon.monitor.exemplar import Exemplar, RunId, check_id
 from perfmon.monitor.notify import Notifier
 from perfmon.monitor.recent import Run, Spell, shifted
@@ -20,7 +21,7 @@ from perfmon.monitor.series import MINUTES, CheckSeries, Minute, SamplerSeries, 
 from perfmon.monitor.tally import QUARTER_S
 from perfmon.receivers import fingerprint
 
-__all__ = ["Show", "alerts", "days", "run", "shown_alert", "target", "targets"]
+__all__ = ["Show", "alerts", "days", "run", "shown_alert", "shown_deliveries", "target", "targets"]
 
 TURN_S = 0.0005
 """How long an answer is put together before others get their turn on the event loop."""
@@ -287,12 +288,17 @@ def shown_alert(alert: Alert, clock: Clock) -> Json:
     }
 
 
+def shown_deliveries(deliveries: Mapping[str, Delivery]) -> list[Json]:
+    """What each address was told last of an alert."""
+    return [{"to": address} | asdict(told) for address, told in deliveries.items()]
+
+
 def _told(notifier: Notifier, alert: Alert) -> Json:
     """What each address was told last, and what it has yet to hear."""
     identity = fingerprint(alert.labels)
     return {
         "fingerprint": identity,
-        "told": [{"to": address} | asdict(told) for address, told in notifier.deliveries(identity).items()],
+        "told": shown_deliveries(notifier.deliveries(identity)),
         "waiting": [{"to": address} | waiting._asdict() for address, waiting in notifier.waiting(identity).items()],
     }
 
