@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from perfmon import kinds
+from perfmon import kinds, selection
 from perfmon.config import blackbox as blackbox_file
 from perfmon.config import yaml_places
 from perfmon.config.alerting import Alerting, alerting_of
@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "Log",
     "Network",
+    "Public",
     "State",
     "Web",
     "for_scenario",
@@ -52,6 +53,15 @@ __all__ = [
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class Public(msgspec.Struct, frozen=True, kw_only=True):
+    """What outsiders are shown."""
+
+    title: str
+    select: Mapping[str, str]
+    show_target: bool
+    listen: tuple[str, ...]  # addresses for this alone
+
+
 class Web(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon's own pages."""
 
@@ -60,6 +70,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     timeout_offset_s: float = 0.5  # of the scraper's time, what /probe keeps back
     external_url: str = ""  # where people reach the page; "" = the first of `listen`
     config_file: str = ""  # a web-config.yml; "" = neither TLS nor passwords
+    public: Public | None = None  # None = outsiders are shown nothing
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +332,7 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         "scenarios": scenarios_of(items(roots, "scenarios", reading), modules),
     }
     alerting = alerting_of(single(roots, "alerting", reading), receivers)
-    web = _web(single(roots, "web", reading))
+    web = _web(single(roots, "web", reading), watched)
     state = settings(single(roots, "state", reading), StateSection)
     limits = _limits(single(roots, "limits", reading), len(checks))
     log = settings(single(roots, "log", reading), LogSection)
@@ -349,7 +360,7 @@ def _check_sections(root: MappingNode, reading: Reading) -> None:
             reading.problem(entry.key, key_path("", key), kinds.unknown(key, File.__struct_fields__, "section"))
 
 
-def _web(place: Place) -> dict[str, Any]:
+def _web(place: Place, watched: Sequence[Selectable]) -> dict[str, Any]:
     """The fields of a Web."""
     values = settings(place, WebSection)
     listen = values["listen"] if values["listen"] is not WRONG else []
@@ -367,7 +378,22 @@ def _web(place: Place) -> dict[str, Any]:
         "external_url": url,
         "config_file": values["config_file"],
         "timeout_offset_s": values["timeout_offset"],
+        "public": _public(place, values["public"], watched),
     }
+
+
+def _public(place: Place, section: Any, watched: Sequence[Selectable]) -> Public | None:
+    """What outsiders are shown; its addresses are nobody else's."""
+    if section is None or section is WRONG:
+        return None
+    if not section.select:  # by mistake nobody shows everything
+        place.problem("public.select", "expected at least one label or tag, got none")
+        return None
+    for below, message in selection.mistakes(section.select, "failed", watched):
+        place.problem(f"public.{below}".rstrip("."), message)
+    return Public(
+        title=section.title, select=section.select, show_target=section.show_target, listen=tuple(section.listen)
+    )
 
 
 def _limits(place: Place, targets: int) -> dict[str, Any]:

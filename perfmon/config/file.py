@@ -24,6 +24,7 @@ __all__ = [
     "Name",
     "ProbeSection",
     "ProbeSettings",
+    "PublicSection",
     "ReceiverSection",
     "RuleSection",
     "SamplerSection",
@@ -270,6 +271,28 @@ class ScenarioSection(Section, frozen=True, kw_only=True):
     keep_alive: Annotated[bool, _says("Whether HTTP connections are used again, as browsers and clients do.")] = True
 
 
+class PublicSection(Section, frozen=True, kw_only=True):
+    """A status page for outsiders: chosen probes by name, with no address and no link to what is inside."""
+
+    select: Annotated[
+        Labels,
+        msgspec.Meta(
+            min_length=1,
+            description="Labels and `tag` of the probes to show; values may hold `*`, `?` and `[...]`.",
+        ),
+    ]
+    title: Annotated[PublicText, _says("What it is called.")] = "Status"
+    show_target: Annotated[
+        bool, _says("Whether each target has a line of its own, with its address. Without it, a line is a probe.")
+    ] = False
+    listen: Annotated[
+        tuple[Listen, ...],
+        _says(
+            "Addresses that serve this and nothing else. It is at `/status` of the daemon's own addresses in any case."
+        ),
+    ] = ()
+
+
 class WebSection(Section, frozen=True, kw_only=True):
     """The daemon's own pages."""
 
@@ -299,6 +322,9 @@ class WebSection(Section, frozen=True, kw_only=True):
             extra_json_schema={"x-path": True},
         ),
     ] = ""
+    public: Annotated[
+        PublicSection | None, _says("A status page for outsiders, see [public](#public). Without it there is none.")
+    ] = None
 
 
 class StateSection(Section, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ from perfmon.monitor.rule import Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import SampleSeries, Series
-from perfmon.monitor.server import app, serve
+from perfmon.monitor.server import app, public_app, serve
 from perfmon.monitor.sign_of_life import SignsOfLife, ills
 from perfmon.monitor.store import Store
 from perfmon.monitor.systemd import Supervisor
@@ -204,11 +204,7 @@ class Daemon:
         `on_watching` is called with the addresses that are listened on, once everything is under way. `sockets` that
         listen already are served in place of the addresses of the config.
         """
-        listen = self.config.web.listen
-        names = (*listen, urlsplit(self.config.web.external_url).netloc)
-        gate, secure = self._entrance()
-        application = app(self._face(), listen=names, gate=gate)
-        async with serve(application, listen, sockets=sockets, secure=secure) as addresses:
+        async with self._served(sockets) as addresses:
             await self._begin()
             pulse = asyncio.create_task(heartbeat.beat(self.clock, self.instruments, self.runs.schedule.realign))
             _log.info("watching", version=perfmon.__version__, page=page_url(addresses[0], self.scheme), **self._size())
@@ -234,6 +230,23 @@ class Daemon:
 
     def _note_web_config(self, outcome: str) -> None:
         self.instruments.web_config_reads.labels(outcome).inc()
+
+    @asynccontextmanager
+    async def _served(self, sockets: Sequence[socket.socket]) -> AsyncIterator[tuple[str, ...]]:
+        """The web face, and that for outsiders where it has addresses of its own; yields the addresses of the first.
+
+        Outsiders give no password; where connections are TLS, theirs are too.
+        """
+        web, face = self.config.web, self._face()
+        names = (*web.listen, urlsplit(web.external_url).netloc)
+        gate, secure = self._entrance()
+        inside = serve(app(face, listen=names, gate=gate), web.listen, sockets=sockets, secure=secure)
+        async with AsyncExitStack() as both:
+            addresses = await both.enter_async_context(inside)
+            if web.public is not None and web.public.listen:
+                public = await both.enter_async_context(serve(public_app(face), web.public.listen, secure=secure))
+                _log.info("the public page is served", addresses=public)
+            yield addresses
 
     def _face(self) -> Face:
         return Face(
@@ -469,6 +482,7 @@ class Daemon:
             "web.listen": (started.web.listen, now.web.listen),
             "web.external_url": (started.web.external_url, now.web.external_url),
             "web.config_file": (started.web.config_file, now.web.config_file),
+            "web.public.listen": (_public_listen(started), _public_listen(now)),
             "state.path": (started.state.path, now.state.path),
             "limits.series": (started.limits.series, now.limits.series),
         }
@@ -613,6 +627,10 @@ class Daemon:
 def _opened(sampler: Sampler, clock: Clock) -> measure.Reader:
     reader: measure.Reader = kinds.load("samplers", sampler.kind).open(sampler.config, clock)
     return reader
+
+
+def _public_listen(config: Config) -> tuple[str, ...]:
+    return () if config.web.public is None else config.web.public.listen
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.notify import Notifier
+from perfmon.monitor.public import BadgeKind, Outsiders, Shown
 from perfmon.monitor.requested import Requested, Run
 from perfmon.monitor.rerun import Reruns
 from perfmon.monitor.rule import Rules
@@ -58,6 +59,7 @@ class Face:
         self._parts = parts
         self._requested = Requested()
         self._reruns = Reruns()
+        self._outsiders = Outsiders(parts.series, parts.clock, settings=lambda: parts.config().web.public)
 
     @property
     def probe_allow(self) -> Sequence[AllowedNetwork]:
@@ -77,6 +79,14 @@ class Face:
     async def days(self) -> dict[str, Any]:
         """The answer of `/api/v1/days`."""
         return await status.days(self._parts.series, self._parts.clock)
+
+    async def status(self) -> Shown | None:
+        """What outsiders are shown; None when there is nothing for them."""
+        return await self._outsiders.status()
+
+    def badge(self, kind: BadgeKind, key: str, period: str, *, chosen: bool) -> str | None:
+        """A badge of a probe, with `chosen` of one that outsiders may know of; None when there is none."""
+        return self._outsiders.badge(kind, key, period, chosen=chosen)
 
     async def alerts(self) -> dict[str, Any]:
         """The answer of `/api/v1/alerts`."""

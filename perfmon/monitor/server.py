@@ -25,20 +25,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perfmon.errors import UsageError
 from perfmon.model import Module, Target
-from perfmon.monitor import guard
+from perfmon.monitor import guard, public
 from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.listen import serve
 from perfmon.monitor.rerun import Busy
 
-__all__ = ["Answer", "View", "app", "probe_timeout", "serve"]
+__all__ = ["Answer", "View", "app", "probe_timeout", "public_app", "serve"]
 
 Json = dict[str, Any]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Answer = tuple[bytes, Mapping[str, str]]  # a body and its headers, "Content-Type" among them
 
 
-class View(Protocol):
+class View(public.View, Protocol):
     """What the daemon shows to the web. Calls that are not async answer at once, from what is there."""
 
     @property
@@ -156,15 +156,26 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
         Route("/api/v1/run", _by_name(_run)),
         Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
+        *public.routes(view, _STATUS_CSS.read_bytes(), alone=False),
     ]
+    application = _application(routes, view, gate)
+    application.state.view = view
+    application.state.names = guard.own_names(listen)
+    return application
+
+
+def public_app(view: View) -> Starlette:
+    """The ASGI application for outsiders: what they may ask, and nothing else."""
+    return _application(public.routes(view, _STATUS_CSS.read_bytes(), alone=True), view)
+
+
+def _application(routes: Sequence[Route], view: View, gate: Sequence[Middleware] = ()) -> Starlette:
     application = Starlette(
         routes=routes,
         middleware=[Middleware(_Envelope, view=view), *gate],
         exception_handlers={HTTPException: _http_error},
     )
     application.router.redirect_slashes = False  # it would redirect to whatever the Host header says
-    application.state.view = view
-    application.state.names = guard.own_names(listen)
     return application
 
 
@@ -354,6 +365,7 @@ async def _alerts(request: Request) -> Response:
 # ---------------------------------------------------------------- the page's files
 
 _PAGE = Path(__file__).parent / "page"
+_STATUS_CSS = _PAGE / "status.css"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -385,8 +397,8 @@ _UNLESS_SET = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 

@@ -68,6 +68,12 @@ class FakeView:
             raise self.error
         return {"now": 1.5, "alerts": []}
 
+    async def status(self):
+        return None
+
+    def badge(self, kind, key, period, *, chosen):
+        return None
+
     def healthy(self):
         return self.health
 
