@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlencode
 
@@ -29,6 +28,7 @@ from perfmon.monitor import guard, public
 from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.listen import serve
+from perfmon.monitor.page_files import FOLDER, framed
 from perfmon.monitor.rerun import Busy
 
 __all__ = ["Answer", "View", "app", "probe_timeout", "public_app", "serve"]
@@ -136,11 +136,15 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
     Whether it is healthy it tells by any name: an orchestrator asks as it likes, and a stranger learns nothing.
     """
     routes = [
-        Route("/", _by_name(_static(_PAGE / "index.html"))),
-        Route("/target", _by_name(_static(_PAGE / "target.html"))),
+        Route("/", _by_name(_sent(framed("index.html"), ".html"))),
+        Route("/target", _by_name(_sent(framed("target.html"), ".html"))),
         Route("/run", _by_name(_run_page)),
-        Route("/group", _by_name(_static(_PAGE / "group.html"))),
-        *(Route(f"/page/{file.name}", _static(file)) for file in _PAGE.iterdir() if file.suffix in _TYPES),
+        Route("/group", _by_name(_sent(framed("group.html"), ".html"))),
+        *(
+            Route(f"/page/{file.name}", _sent(file.read_bytes(), file.suffix))
+            for file in FOLDER.iterdir()
+            if file.suffix in _TYPES and file.suffix != ".html"
+        ),
         Route("/metrics", _by_name(_metrics)),
         Route("/probe", _by_name(_probe)),
         Route("/logs", _by_name(_logs)),
@@ -364,8 +368,7 @@ async def _alerts(request: Request) -> Response:
 
 # ---------------------------------------------------------------- the page's files
 
-_PAGE = Path(__file__).parent / "page"
-_STATUS_CSS = _PAGE / "status.css"
+_STATUS_CSS = FOLDER / "status.css"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -374,12 +377,11 @@ _TYPES = {
 }
 
 
-def _static(file: Path) -> Handler:
+def _sent(body: bytes, suffix: str) -> Handler:
     """A handler that sends one file, or 304 to a browser that has it as it is."""
-    body = file.read_bytes()
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     # no-cache: kept, but asked for again each time, so an upgrade of perfmon shows at once.
-    headers = {"Cache-Control": "no-cache", "ETag": etag, "Content-Type": _TYPES[file.suffix]}
+    headers = {"Cache-Control": "no-cache", "ETag": etag, "Content-Type": _TYPES[suffix]}
 
     async def send(request: Request) -> Response:
         if etag in request.headers.get("if-none-match", ""):
