@@ -195,6 +195,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     ceiling: float | None = None  # what the value cannot pass, where the sampler knows it
     requests: Sequence[float] = ()  # where a condition counts them: how many came until each of `times`, nan = unknown
     counts: Mapping[float, Count] = {}  # where a condition wants them: all there was in each span, in seconds
+    beside: "Mapping[str, Window]" = {}  # other series that a condition wants to see too, by their metric
 
     def __len__(self) -> int:
         return len(self.values)

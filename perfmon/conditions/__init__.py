@@ -15,6 +15,9 @@ and, where they mean something,
                 apart from the points, on a past that is summarised where it is long, kept over restarts, and cut
                 where what is watched began anew
     count_spans `count_spans(config)`: spans over which runs and failures are counted for it (`Window.counts`)
+    counters    `counters(config)`: metric and select of the counters whose sum a window has as its `requests`, or None
+    beside      `beside(config)`: the other series that a window brings along, each with `metric`, `select`, and the
+                `setting` that asks for it
     written     `written(config)`: the settings in the form of a file; without it they are shown as they are
     promql      `promql(config, source, severity)`: where it is broken, as an expression for Prometheus' rules
                 (`perfmon.promql`); ValueError says why it cannot be said. A kind without it cannot be said at all

@@ -2,24 +2,25 @@
 
     leak: {window: 30m, growth: 10MiB/min, horizon: 14d, limit: 1GiB}
     leak: {requests: {metric: perfmon_prometheus_counted_total, select: {series: http_requests_total}}}
+    leak: {python: shop-inside}
 
 Every setting may be left out. `growth` alone is the simple rule: broken when the series grows faster than that, for
 whatever reason. It is judged thirty times a window, and `agree` of these verdicts in a row make an alert. With
-`requests` it says of growth whether it goes with the requests that those counters count, or with time; that changes no
-verdict.
+`requests` it says of growth whether it goes with the requests that those counters count, or with time; with `python`,
+whether what the process has in use grows along. That changes no verdict.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from perfmon import leak, units
 from perfmon import promql as prometheus
-from perfmon.leak import CAUSES, VERDICTS, Growth, Judgement, PerRequest
+from perfmon.leak import CAUSES, HEAPS, VERDICTS, Growth, Heap, Judgement, PerRequest
 from perfmon.leak.words import pace, with_interval
 from perfmon.metrics import Family
 from perfmon.model import Verdict, Window, fact_key
@@ -27,8 +28,8 @@ from perfmon.promql import Expression, Source
 from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, quoted
 
 __all__ = [
-    "FAMILIES", "Config", "Requests", "Settings", "Written",
-    "counters", "evaluate", "every_s", "for_s", "parse", "problem", "promql", "span_s",
+    "FAMILIES", "Beside", "Config", "Requests", "Settings", "Written",
+    "beside", "counters", "evaluate", "every_s", "for_s", "parse", "problem", "promql", "span_s",
 ]  # fmt: skip
 
 WindowLength = Annotated[Duration, msgspec.Meta(ge=10, le=366 * 86_400.0)]
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     season: Time | None = None  # length of a cycle that the series follows: `24h`; the window must hold two
     agree: Count = 3  # how many verdicts in a row make an alert
     requests: Requests | None = None  # what counts requests: growth is told for each of them
+    python: str | None = None  # a `python` sampler of the same process: does what it has in use grow along?
 
 
 Written = Settings
@@ -69,6 +71,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     agree: int
     simple: bool  # growth alone is judged, not its shape
     requests: Requests | None
+    python: str | None
+
+
+class Beside(NamedTuple):
+    """A series that the window brings along, and the setting that asks for it."""
+
+    setting: str
+    metric: str
+    select: Mapping[str, str]
 
 
 FAMILIES = (
@@ -91,6 +102,12 @@ FAMILIES = (
         "gauge",
         "1 for what the growth goes with, 0 for the others; with `requests` only.",
         ("cause",),
+    ),
+    Family(
+        "perfmon_leak_heap",
+        "gauge",
+        "1 for how what the process has in use went while its memory grew, 0 for the others; with `python` only.",
+        ("heap",),
     ),
     Family("perfmon_leak_slope_bytes_per_request", "gauge", "What each request leaves behind.", (), "bytes"),
     Family("perfmon_leak_slope_lower_bytes_per_request", "gauge", "Lower end of its 95 % interval.", (), "bytes"),
@@ -123,6 +140,7 @@ def parse(raw: Any) -> Config:
         agree=given.get("agree", 3),
         simple=simple,
         requests=msgspec.convert(given["requests"], Requests) if "requests" in given else None,
+        python=given.get("python"),
     )
 
 
@@ -147,12 +165,21 @@ def problem(config: Config, series_type: Literal["gauge", "counter", "flag"], un
     for name, quantity in (("growth", config.growth), ("limit", config.limit)):
         if quantity is not None and quantity.unit not in ("", unit):
             return f"the series is in {unit or 'bare numbers'}, and {name} is in {quantity.unit}"
+    if config.python is not None and unit != "bytes":
+        return f"the series is in {unit or 'bare numbers'}, and python tells of memory"
     return None
 
 
 def counters(config: Config) -> Requests | None:
     """What the window must bring beside the series as its `requests`."""
     return config.requests
+
+
+def beside(config: Config) -> Sequence[Beside]:
+    """The gauges of the process' inside, where they are wanted."""
+    if config.python is None:
+        return ()
+    return [Beside("python", metric, {"sampler": config.python}) for metric in (_BLOCKS, *_MALLOC)]
 
 
 def span_s(config: Config) -> float:
@@ -295,9 +322,16 @@ def _shaped(window: Window, config: Config) -> Verdict:
     grown, least = judged.growth, 0.0 if config.growth is None else config.growth.value
     left_s = None if judged.verdict == "clean" else judged.seconds_to_limit
     each = None if config.requests is None else _each(window)
+    heap = None if config.python is None else _heap(window, judged)
     return Verdict(
         level="critical" if judged.verdict == "leak" and grown.slope > least else "ok",
-        why="; ".join([_sentence(judged, grown, window, config, limit), *_cause(each, judged, window, config)]),
+        why="; ".join(
+            [
+                _sentence(judged, grown, window, config, limit),
+                *_cause(each, judged, window, config),
+                *_inside(heap, judged),
+            ]
+        ),
         value=grown.slope,
         limit=least,
         n=judged.n,
@@ -307,7 +341,8 @@ def _shaped(window: Window, config: Config) -> Verdict:
         facts=_stateset(judged.verdict)
         | _slopes(grown, window.unit)
         | ({} if left_s is None else {_LEFT: left_s})
-        | _costs(each, window.unit),
+        | _costs(each, window.unit)
+        | _course(heap),
         word=judged.verdict,
         remarks=judged.failed,
     )
@@ -320,12 +355,32 @@ def _each(window: Window) -> PerRequest:
     return leak.per_request(window.times[first:], window.values[first:], counted[first:])
 
 
+def _heap(window: Window, judged: Judgement) -> Heap:
+    """Over the time that the verdict rests on: without the warm-up, and of the life that is under way."""
+    since = window.times[0] + _WARM_UP * (window.times[-1] - window.times[0])
+    since = max(since, *window.restarts) if window.restarts else since
+
+    def track(metric: str) -> tuple[Sequence[float], Sequence[float]]:
+        seen = window.beside[metric]
+        first = bisect_left(seen.times, since)
+        return seen.times[first:], seen.values[first:]
+
+    if _BLOCKS not in window.beside or judged.growth is None or judged.verdict == "clean":
+        return Heap("unknown")
+    return leak.heap_beside(
+        judged.growth.slope, track(_BLOCKS), [track(name) for name in _MALLOC if name in window.beside]
+    )
+
+
 def _insufficient(why: str, n: int) -> Verdict:
     word = "insufficient_data"
     return Verdict(level="waiting", why=why, n=n, facts=_stateset(word), word=word)
 
 
 _DAY_S = 86_400.0
+_WARM_UP = 0.25  # of the window, as `perfmon.leak` leaves it out
+_BLOCKS = "perfmon_python_allocated_blocks"
+_MALLOC = ("perfmon_python_malloc_in_use_bytes", "perfmon_python_malloc_mapped_bytes")
 _LEFT = "perfmon_leak_seconds_to_limit"
 
 # ---------------------------------------------------------------- the words
@@ -355,6 +410,23 @@ def _cause(each: PerRequest | None, judged: Judgement, window: Window, config: C
         yield f"what it grows with cannot be told by {counted}: {why}"
     else:
         yield f"{each.sentence(window.unit)}, over {each.requests:.0f} of {counted}"
+
+
+def _inside(heap: Heap | None, judged: Judgement) -> Iterator[str]:
+    """`the heap in use does not grow (0.1 blocks/s): fragmentation or native memory, not Python objects`."""
+    if heap is None or judged.verdict == "clean":
+        return
+    blocks = "" if heap.blocks is None else f"{format_quantity(heap.blocks.slope, '', brief=True)} blocks/s"
+    malloc = [f"{format_quantity(sum(one.slope for one in heap.malloc), 'bytes', brief=True)}/s of malloc"]
+    told = " and ".join([blocks, *(malloc if heap.malloc else [])])
+    match heap.course:
+        case "flat":
+            yield f"the heap in use does not grow ({told}): fragmentation or native memory, not Python objects"
+        case "grows":
+            yield f"the heap in use grows along ({told}): something is kept"
+        case "unknown":
+            why = f"{told} may be chance" if heap.blocks is not None else "its gauges are not there, or too few"
+            yield f"whether the heap in use grows along cannot be told: {why}"
 
 
 _PROVEN = ("requests", "time", "both")
@@ -407,3 +479,9 @@ def _costs(each: PerRequest | None, unit: Unit) -> dict[str, float]:
     return causes | {
         f"perfmon_leak_slope{bound}{per}_per_request": value for bound, value in bounds.items() if value is not None
     }
+
+
+def _course(heap: Heap | None) -> dict[str, float]:
+    return (
+        {} if heap is None else {fact_key("perfmon_leak_heap", heap=name): float(name == heap.course) for name in HEAPS}
+    )

@@ -127,6 +127,7 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable], short: Sequ
                 place.problem(below, message)
             _check_fit(place, values, watched, kind, config)
             _check_counters(place, watched, kind, config)
+            _check_beside(place, watched, kind, config)
             _check_own_labels(place, values, watched)
         _check_annotations(place, values, watched)
         _check_severity(place, kind, config)
@@ -517,6 +518,18 @@ def _check_counters(place: Place, watched: Sequence[Selectable], kind: str, conf
     types = {one.metrics[asked.metric].type for one in chosen if asked.metric in one.metrics}
     if types - {"counter"}:
         requests.problem("metric", f"expected a counter, {quoted(asked.metric)} is a {min(types)}")
+
+
+def _check_beside(place: Place, watched: Sequence[Selectable], kind: str, config: Any) -> None:
+    """Conditions may name by `beside(config)` other series that they want to see: those must be there."""
+    read = getattr(kinds.load("conditions", kind), "beside", None) if config is not WRONG else None
+    problems: dict[str, str] = {}  # by setting; several series of one sampler lack for the same reason
+    for asked in read(config) if read is not None else ():
+        for _, message in selection.mistakes(asked.select, asked.metric, watched):
+            # Which metrics there are instead is no help: the condition names them, not the user.
+            problems.setdefault(asked.setting, message.partition("; expected one of")[0])
+    for setting, message in problems.items():
+        place.at(kind).problem(setting, message)
 
 
 def _check_own_labels(place: Place, values: Fields, watched: Sequence[Selectable]) -> None:

@@ -245,6 +245,10 @@ class Rules:
             if judge.counters is not None and judge.counts(series):
                 judge.counting.add(series.key)
                 self._long_window(series.key, judge.counters.metric, judge.span_s, now)
+            for beside in judge.beside:
+                if beside.suits(series):
+                    beside.keys.add(series.key)
+                    self._long_window(series.key, beside.metric, judge.span_s, now)
         for judge in judges:
             if judge.every_s:
                 # Where in its time a series is judged hangs on its name, so that not all are at once.
@@ -261,6 +265,8 @@ class Rules:
                 self._show(_shown_key(judge.rule, series.key), {}, {})
         for judge in self._rules:
             judge.counting.discard(series.key)
+            for beside in judge.beside:
+                beside.keys.discard(series.key)
         for one in self._appointments.pop(series.key, ()):
             self._show(one.key, {}, {})
 
@@ -322,6 +328,11 @@ class Rules:
         seen = window(series.key, judge.rule.metric, judge.span_s, now)
         if judge.count_spans:
             seen = replace(seen, counts=self._counts(series.key, judge.rule.metric, judge.count_spans, now))
+        if judge.beside:
+            # Of several nobody knows which is meant; the condition says that there is none.
+            found = {one.metric: next(iter(one.keys)) for one in judge.beside if len(one.keys) == 1}
+            brought = {name: self._long_window(key, name, judge.span_s, now) for name, key in found.items()}
+            seen = replace(seen, beside=brought)
         if judge.counters is None or not 0 < len(judge.counting) <= COUNTERS_AT_MOST:
             return seen
         metric = judge.counters.metric
@@ -383,7 +394,9 @@ _NOT_WATCHED = "it is no longer watched"
 class _Judge:
     """A rule, ready to be evaluated."""
 
-    __slots__ = ("count_spans", "counters", "counting", "evaluate", "every_s", "rule", "severities", "shows", "span_s")
+    __slots__ = (
+        "beside", "count_spans", "counters", "counting", "evaluate", "every_s", "rule", "severities", "shows", "span_s",
+    )  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         condition = kinds.load("conditions", rule.kind)
@@ -398,6 +411,8 @@ class _Judge:
         spans = getattr(condition, "count_spans", None)
         self.count_spans: tuple[float, ...] = spans(rule.config) if spans else ()
         self.shows = bool(getattr(condition, "FAMILIES", ()))  # whether its verdicts carry facts
+        asked = condition.beside(rule.config) if hasattr(condition, "beside") else ()
+        self.beside = [_Beside(one.metric, one.select) for one in asked]
 
     def suits(self, series: "_Series") -> bool:
         return self.rule.metric in series.metrics and matches(self.rule.select, series.labels, series.tags)
@@ -411,6 +426,20 @@ class _Judge:
         own = {"alertname": self.rule.name, "severity": severity}
         every = {**series.labels, **self.rule.labels, **own}
         return {name: _clean(value) for name, value in every.items() if value}
+
+
+class _Beside:
+    """A series that a condition wants to see too, by its function `beside`."""
+
+    __slots__ = ("_select", "keys", "metric")
+
+    def __init__(self, metric: str, select: Labels) -> None:
+        self.metric = metric
+        self._select = select
+        self.keys: set[str] = set()  # of the series that are it
+
+    def suits(self, series: "_Series") -> bool:
+        return self.metric in series.metrics and matches(self._select, series.labels)
 
 
 class _Series:

@@ -2,8 +2,10 @@
 
 import math
 import random
+import re
 
 import pytest
+from msgspec.structs import replace
 
 from perfmon.conditions import leak
 from perfmon.leak import VERDICTS
@@ -280,3 +282,100 @@ def test_what_is_clean_says_nothing_of_requests():
 
     assert ("ok", "neither") == (found.level, cause_of(found))
     assert "request" not in found.why
+
+
+# ---------------------------------------------------------------- what is in use inside
+
+
+BLOCKS, IN_USE, MAPPED = (
+    "perfmon_python_allocated_blocks",
+    "perfmon_python_malloc_in_use_bytes",
+    "perfmon_python_malloc_mapped_bytes",
+)
+
+
+def with_heap(seen, *, blocks=0.0, in_use=0.0, mapped=0.0, noise=20.0, without=()):
+    """The window and gauges of the inside: so many blocks and bytes more a second, from a sampler out of step."""
+    chance = random.Random(11)
+    times = [at - 3.0 for at in seen.times]
+    rates = {BLOCKS: blocks, IN_USE: in_use, MAPPED: mapped}
+    beside = {
+        metric: replace(
+            seen,
+            metric=metric,
+            times=times,
+            values=[1e6 + rate * (at - times[0]) + chance.gauss(0, noise) for at in times],
+        )
+        for metric, rate in rates.items()
+        if metric not in without
+    }
+    return replace(seen, beside=beside)
+
+
+def heap_of(found):
+    return [name for name in leak.HEAPS if found.facts[f'perfmon_leak_heap{{heap="{name}"}}']]
+
+
+INSIDE = {"window": "42m", "python": "shop-inside"}
+
+
+def test_memory_that_grows_while_what_is_in_use_stays_is_said_to_be_no_python_objects():
+    found = judge(INSIDE, with_heap(window(memory(1.2))))
+
+    assert ("leak", ["flat"]) == (found.word, heap_of(found))
+    assert re.search(r"; the heap in use does not grow \(.* blocks/s and .*/s of malloc\): fragmentation or", found.why)
+
+
+@pytest.mark.parametrize(
+    "grows",
+    [{"blocks": 100.0}, {"in_use": 18_000.0}, {"mapped": 18_000.0}],
+    ids=["small objects", "buffers", "large buffers"],
+)
+def test_what_is_kept_shows_wherever_python_or_malloc_puts_it(grows):
+    """20 KiB/s in all."""
+    found = judge(INSIDE, with_heap(window(memory(1.2)), **grows))
+
+    assert ["grows"] == heap_of(found)
+    assert "; the heap in use grows along (" in found.why
+
+
+def test_what_goes_up_and_down_more_than_memory_grows_says_nothing():
+    found = judge(INSIDE, with_heap(window(memory(1.2)), noise=1e6))
+
+    assert ["unknown"] == heap_of(found)
+    assert " may be chance" in found.why
+
+
+def test_without_its_gauges_nobody_knows():
+    found = judge(INSIDE, window(memory(1.2)))
+
+    assert ["unknown"] == heap_of(found)
+    assert found.why.endswith("cannot be told: its gauges are not there, or too few")
+
+
+def test_where_malloc_tells_nothing_blocks_alone_say_it():
+    found = judge(INSIDE, with_heap(window(memory(1.2)), without=(IN_USE, MAPPED)))
+
+    assert ["flat"] == heap_of(found)
+
+
+def test_of_a_life_that_is_over_nothing_is_asked():
+    """The blocks of the life before are another heap's."""
+    seen = with_heap(window(memory(1.2)))
+    restarted = seen.times[len(seen) // 2]
+    values = [value + 1e6 * (at >= restarted) for at, value in zip(seen.times, seen.beside[BLOCKS].values, strict=True)]
+    jumped = replace(seen.beside[BLOCKS], values=values)
+    found = judge(INSIDE, replace(seen, beside={**seen.beside, BLOCKS: jumped}, restarts=[restarted]))
+
+    assert ["flat"] == heap_of(found)
+
+
+def test_of_what_does_not_grow_nothing_is_said():
+    found = judge(INSIDE, with_heap(window(memory(0.0))))
+
+    assert ("clean", ["unknown"]) == (found.word, heap_of(found))
+    assert "heap" not in found.why
+
+
+def test_python_tells_of_memory_alone():
+    assert "the series is in bare numbers, and python tells of memory" == leak.problem(leak.parse(INSIDE), "gauge", "")
