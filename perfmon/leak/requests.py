@@ -1,7 +1,9 @@
 """Growth for each request, told apart from growth by time."""
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal, get_args
 
 import msgspec
@@ -11,7 +13,7 @@ from perfmon.leak.fit import Fit, Track, fit_of, p_above, quantile, regress
 from perfmon.leak.words import with_interval
 from perfmon.units import Unit
 
-__all__ = ["CAUSES", "PerRequest", "per_request"]
+__all__ = ["CAUSES", "PerRequest", "per_request", "per_request_of_load"]
 
 Cause = Literal["requests", "time", "both", "neither", "indistinguishable", "insufficient_data"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -68,6 +70,29 @@ def per_request(times: Sequence[float], values: Sequence[float], requests: Seque
         return PerRequest(cause="insufficient_data")
     track, done = blocks
     return _told_apart(track, done, span_s=points.span_s * (1 - WARM_UP), requests=counted[-1])
+
+
+def per_request_of_load(
+    times: Sequence[float], values: Sequence[float], ends: Sequence[float], done: Sequence[float]
+) -> PerRequest:
+    """As `per_request`, of a load counted by spans: `done[i]` requests had an answer from the end before to `ends[i]`.
+
+    Times and ends are of one clock and ascend; what lies outside of the spans is left out.
+    """
+    # The first span's own count stays out: nobody says when it began.
+    totals = [0.0, *accumulate(map(float, done[1:]))]
+    return per_request(times, values, [_between(ends, totals, at) for at in times])
+
+
+def _between(ends: Sequence[float], totals: Sequence[float], at: float) -> float:
+    """On the straight line between the two ends around an instant; nan outside of all."""
+    after = bisect_right(ends, at)
+    if after == 0 or (after == len(ends) and at > ends[-1]):
+        return math.nan
+    if after == len(ends):
+        return totals[-1]
+    share = (at - ends[after - 1]) / (ends[after] - ends[after - 1])
+    return totals[after - 1] + share * (totals[after] - totals[after - 1])
 
 
 def _blocks(points: Points, counted: Sequence[float]) -> tuple[Track, list[float]] | None:

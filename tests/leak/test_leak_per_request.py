@@ -2,10 +2,11 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
-from perfmon.leak import per_request
+from perfmon.leak import per_request, per_request_of_load
 
 SECONDS = range(900)
 KIB = 1024.0
@@ -100,3 +101,27 @@ def test_too_little_is_said_to_be(times, values, requests):
     found = per_request(times, values, requests)
 
     assert ("insufficient_data", "too few points, or no requests") == (found.cause, found.sentence("bytes"))
+
+
+# ---------------------------------------------------------------- of a load
+
+
+def test_a_load_that_was_counted_by_seconds_will_do():
+    """Memory is read at other times than the load's seconds end."""
+    requests = load()
+    done = [now - before for before, now in zip([0.0, *requests], requests, strict=False)]
+    times = [second + 0.5 for second in SECONDS[:-1]]
+    between = [(before + now) / 2 for before, now in pairwise(requests)]
+    chance = random.Random(5)
+    values = [50e6 + 4.1 * KIB * count + chance.gauss(0, 20 * KIB) for count in between]
+    found = per_request_of_load(times, values, list(map(float, SECONDS)), done)
+
+    assert ("requests", requests[-1]) == (found.cause, pytest.approx(found.requests, rel=0.01))
+    assert found.low < 4.1 * KIB < found.high
+
+
+@pytest.mark.parametrize(("ends", "done"), [([], []), ([1.0], [5]), ([1.0, 2.0], [5, 0])])
+def test_a_load_of_nothing_tells_nothing(ends, done):
+    found = per_request_of_load(SECONDS, [50e6 + second for second in SECONDS], ends, done)
+
+    assert "insufficient_data" == found.cause
