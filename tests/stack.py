@@ -183,6 +183,7 @@ samplers:
 rules:
   - {{name: ShopLeak, metric: perfmon_process_private_memory_bytes, select: {{group: shop}}, leak: {{window: 40s, limit: 1GiB}}}}
   - {{name: CgroupLeak, metric: perfmon_cgroup_memory_anonymous_bytes, leak: {{window: 40s}}}}
+  - {{name: FdLeak, metric: perfmon_process_open_fds, leak: {{window: 40s}}}}
   - {{name: NginxDown, select: {{probe: nginx}}, threshold: "rate < 50% over 5s", for: 3s, severity: critical}}
 receivers:
   - {{name: alertmanager, alertmanager: {{urls: ["{alertmanager}"]}}}}

@@ -183,13 +183,13 @@ def lines(
     stacked: bool = False,
     bars: bool = False,
     top: float | None = None,
-    from_zero: bool = True,
+    bottom: float | None = 0,
     log: bool = False,
 ) -> Panel:
     """Series over time, with their last and highest value in a table beneath."""
     panel = _framed(timeseries.Panel(), frame)
-    if from_zero:
-        panel.min(0)
+    if bottom is not None:
+        panel.min(bottom)
     panel.legend(_legend(["lastNotNull", "max"])).tooltip(_tooltip())
     panel.override_by_regexp("/ limit$/", _LIMIT)
     panel.line_width(1).fill_opacity(60 if stacked else 8).show_points(common_model.VisibilityMode.NEVER)
@@ -232,7 +232,8 @@ def states(
 ) -> Panel:
     """One band for each series, coloured by its state over time; `ranges` are numbers from, to, and their colour."""
     panel = _framed(statetimeline.Panel(), frame).mappings([_mapping(words), *(_range(*each) for each in ranges)])
-    panel.legend(_legend([])).tooltip(_tooltip()).show_value(common_model.VisibilityMode.NEVER)
+    panel.legend(_legend([])).tooltip(_tooltip())
+    panel.show_value(common_model.VisibilityMode.AUTO if ranges else common_model.VisibilityMode.NEVER)
     panel.row_height(0.8).fill_opacity(80).line_width(0).merge_values(True)
     return panel.with_target(_query(query, "A").range())
 
@@ -262,6 +263,8 @@ def targets_table(
     for ref, column in zip("ABCDEFGHIJ", columns, strict=False):
         panel.with_target(_query(Query(column.expr), ref).instant().format(PromQueryFormat.TABLE))
         panel.override_by_name(column.title, _settings(column))
+    for label in filter(_WIDTHS.get, labels):
+        panel.override_by_name(labels[label], [model.DynamicConfigValue("custom.width", _WIDTHS[label])])
     for label, (title, url) in links.items():
         link = {"title": title, "url": url}
         panel.override_by_name(labels[label], [model.DynamicConfigValue("links", [link])])
@@ -276,6 +279,10 @@ def targets_table(
             },
         )
     )
+
+
+_WIDTHS = {"target": 320, "metric": 320, "cgroup": 220, "subject": 220, "issuer": 220}
+"""Of columns whose values are long, in pixels; the others share what is left."""
 
 
 def _framed(panel: _P, frame: Frame) -> _P:

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import promql
@@ -14,7 +15,9 @@ import pytest
 import yaml
 from promql_parser import MatchOp
 
+from perfmon.model import Phase, Reason
 from perfmon.provision.dashboards import documents
+from perfmon.provision.dashboards.asked import PHASE_COLORS, REASON_COLORS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "dashboards"
@@ -185,6 +188,12 @@ def test_ways_lead_to_dashboards_and_variables_that_exist(board):
 @pytest.mark.parametrize("board", BOARDS)
 def test_alerts_and_reloads_are_marked(board):
     assert {"Alerts", "Config reloads"} <= {one["name"] for one in board["annotations"]["list"]}
+
+
+def test_each_phase_and_reason_has_a_colour_of_its_own():
+    assert set(get_args(Phase)) == set(PHASE_COLORS)
+    assert set(get_args(Reason)) == set(REASON_COLORS)
+    assert len(REASON_COLORS) == len(set(REASON_COLORS.values()))
 
 
 def test_single_runs_are_shown_over_the_latency_of_probes():

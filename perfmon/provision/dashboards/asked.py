@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 
-from perfmon.model import PHASES
-from perfmon.provision.grafana import Annotation, Steps, Variable
+from perfmon import model
+from perfmon.provision.grafana import Annotation, Query, Steps, Variable
 
 __all__ = [
     "CERTIFICATE",
     "GOOD_AT_ZERO",
     "INSTANCES",
     "PERFMON",
+    "PHASES",
     "PHASE_COLORS",
+    "REASON_COLORS",
     "RELOADS",
     "TARGET",
     "TARGETS",
@@ -40,9 +42,15 @@ UP_AND_DOWN = {"1": ("up", "green"), "0": ("down", "red")}
 GOOD_AT_ZERO: Steps = ((None, "green"), (1.0, "red"))
 CERTIFICATE: Steps = ((None, "red"), (3 * 86400.0, "orange"), (14 * 86400.0, "green"))
 PHASE_COLORS: Mapping[str, str] = dict(
-    zip(PHASES, ("purple", "blue", "super-light-blue", "text", "orange", "green"), strict=True)
+    zip(model.PHASES, ("purple", "blue", "super-light-blue", "yellow", "orange", "green"), strict=True)
 )
 """One for each, in every dashboard."""
+
+PHASES = tuple(
+    Query(f'avg by (phase) (perfmon_probe_phase_seconds{{phase="{phase}", {TARGET}}})', "{{phase}}")
+    for phase in model.PHASES
+)
+"""One by one, for they are drawn in the order of the queries: that in which a run goes through them."""
 
 
 def opens(uid: str, **chosen: str) -> str:
@@ -50,6 +58,35 @@ def opens(uid: str, **chosen: str) -> str:
     variables = "".join(f"&var-{name}=${{{source}:percentencode}}" for name, source in chosen.items())
     return f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}{variables}"
 
+
+REASON_COLORS = {
+    "dns_nxdomain": "dark-purple",
+    "dns_servfail": "purple",
+    "dns_timeout": "light-purple",
+    "connect_refused": "dark-orange",
+    "connect_timeout": "orange",
+    "unreachable": "light-orange",
+    "tls_expired": "dark-blue",
+    "tls_name_mismatch": "semi-dark-blue",
+    "tls_untrusted": "blue",
+    "tls_handshake": "light-blue",
+    "timeout": "dark-yellow",
+    "status": "dark-red",
+    "header": "semi-dark-red",
+    "body": "red",
+    "json": "light-red",
+    "too_large": "super-light-red",
+    "short_body": "super-light-orange",
+    "auth": "dark-green",
+    "permission": "green",
+    "loading": "light-green",
+    "readonly": "super-light-green",
+    "query": "super-light-blue",
+    "reset": "yellow",
+    "closed": "light-yellow",
+    "internal": "super-light-purple",
+}
+"""Those of one part of a run are of one hue: of looking up, connecting, TLS, time, the answer, who may ask."""
 
 TO_TARGET = opens("perfmon-target", probe="__field.labels.probe", target="__field.labels.target")
 """From a series of one target to all about it."""

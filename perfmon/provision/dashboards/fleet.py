@@ -5,6 +5,8 @@ from perfmon.provision.dashboards.asked import (
     GOOD_AT_ZERO,
     PERFMON,
     PHASE_COLORS,
+    PHASES,
+    REASON_COLORS,
     RELOADS,
     TARGET,
     TARGETS,
@@ -167,12 +169,18 @@ def _targets() -> tuple[Panel, ...]:
                 9,
                 colors=PHASE_COLORS,
             ),
-            Query(f"avg by (phase) (perfmon_probe_phase_seconds{{{TARGET}}})", "{{phase}}"),
+            *PHASES,
             stacked=True,
         ),
         lines(
             Frame(
-                26, "Failures by reason", "Failed runs; docs/runbooks.md tells what to do by reason.", "short", 12, 9
+                26,
+                "Failures by reason",
+                "Failed runs; docs/runbooks.md tells what to do by reason.",
+                "short",
+                12,
+                9,
+                colors=REASON_COLORS,
             ),
             Query(
                 f'sum by (reason) (increase(perfmon_probe_runs_total{{result="failure", {TARGET}}}[$__rate_interval]))',

@@ -30,6 +30,15 @@ def _rate(counter: str, *by: str) -> str:
     return f"sum by ({', '.join(('instance', *by))}) (rate({counter}{{{PERFMON}}}[$__rate_interval]))"
 
 
+def _own(series: str) -> str:
+    """Of perfmon's processes and pages alone, whatever jobs are chosen: others have series of these names, too."""
+    return f"{series} and on (job, instance) perfmon_build_info{{{PERFMON}}}"
+
+
+def _own_rate(counter: str, *by: str) -> str:
+    return f"sum by ({', '.join(('instance', *by))}) ({_own(f'rate({counter}{{{PERFMON}}}[$__rate_interval])')})"
+
+
 def _increase(counter: str, *by: str) -> str:
     """Also of a perfmon that has no series of it: 0, with "none" for the labels."""
     none = f"0 * sum by (instance) (perfmon_series{{{PERFMON}}})"
@@ -199,16 +208,16 @@ def _cost() -> tuple[Panel, ...]:
     return (
         lines(
             Frame(41, "CPU", "CPU time of perfmon's process; 100 % is one core.", "percentunit", 8, 8),
-            Query(_rate("process_cpu_seconds_total"), BY),
+            Query(_own_rate("process_cpu_seconds_total"), BY),
         ),
         lines(
             Frame(42, "Memory", "Of perfmon's process, in RAM.", "bytes", 8, 8),
-            Query(f"process_resident_memory_bytes{{{PERFMON}}}", BY),
+            Query(_own(f"process_resident_memory_bytes{{{PERFMON}}}"), BY),
         ),
         lines(
             Frame(43, "File descriptors", "Open ones, and how many there may be.", "short", 8, 8),
-            Query(f"process_open_fds{{{PERFMON}}}", BY),
-            Query(f"process_max_fds{{{PERFMON}}}", f"{BY} limit"),
+            Query(_own(f"process_open_fds{{{PERFMON}}}"), BY),
+            Query(_own(f"process_max_fds{{{PERFMON}}}"), f"{BY} limit"),
             log=True,
         ),
         lines(
@@ -217,11 +226,11 @@ def _cost() -> tuple[Panel, ...]:
         ),
         lines(
             Frame(45, "Size of a scrape", "Samples on the metrics page.", "short", 8, 8),
-            Query(f"scrape_samples_scraped{{{PERFMON}}}", BY),
+            Query(_own(f"scrape_samples_scraped{{{PERFMON}}}"), BY),
         ),
         lines(
             Frame(46, "Garbage collections", "In a second, by generation.", "cps", 8, 8),
-            Query(_rate("python_gc_collections_total", "generation"), f"{BY} {{{{generation}}}}"),
+            Query(_own_rate("python_gc_collections_total", "generation"), f"{BY} {{{{generation}}}}"),
         ),
         lines(
             Frame(

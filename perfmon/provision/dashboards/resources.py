@@ -56,7 +56,7 @@ def board() -> Board:
 
 
 _VERDICTS = {
-    "0": ("insufficient data", "text"),
+    "0": ("insufficient data", "rgba(128, 128, 128, 0.6)"),
     "1": ("clean", "green"),
     "2": ("suspect", "yellow"),
     "3": ("growing", "orange"),
@@ -79,10 +79,9 @@ _LEAKS = f'{PERFMON}, group=~"$group|"'  # a leak rule may watch a probe or the 
 
 def _leaks() -> tuple[Panel, ...]:
     by = "instance, rule, metric, sampler, group, cgroup"
-    slopes = " or ".join(f"perfmon_leak_slope{what}_per_second{{{_LEAKS}}}" for what in ("_bytes", ""))
     return (
         number(
-            Frame(11, "Leaks", "Series of which the verdict is now that they leak.", "short", 4, 5, GOOD_AT_ZERO),
+            Frame(11, "Leaks", "Series of which the verdict is now that they leak.", "short", 4, 8, GOOD_AT_ZERO),
             Query(f'sum(perfmon_leak_verdict{{verdict="leak", {_LEAKS}}}) or vector(0)'),
         ),
         number(
@@ -92,7 +91,7 @@ def _leaks() -> tuple[Panel, ...]:
                 "At the rate of now, of all series that rise and whose limit is known.",
                 "dtdurations",
                 5,
-                5,
+                8,
                 ((None, "red"), (14_400.0, "orange"), (86_400.0 * 3, "text")),
                 empty="none in sight",
             ),
@@ -108,7 +107,18 @@ def _leaks() -> tuple[Panel, ...]:
             {"group": "Group", "cgroup": "Control group", "metric": "Metric", "rule": "Rule", "instance": "perfmon"},
             (
                 Column("Verdict", _verdict_number(f"by ({by})"), "short", words=_VERDICTS),
-                Column("Grows per second", f"max by ({by}) ({slopes})", "short", decimals=2),
+                Column(
+                    "Memory grows",
+                    f"max by ({by}) (perfmon_leak_slope_bytes_per_second{{{_LEAKS}}})",
+                    "Bps",
+                    decimals=2,
+                ),
+                Column(
+                    "Grows per second",
+                    f"max by ({by}) (perfmon_leak_slope_per_second{{{_LEAKS}}})",
+                    "short",
+                    decimals=2,
+                ),
                 Column(
                     "Limit reached in",
                     f"min by ({by}) (perfmon_leak_seconds_to_limit{{{_LEAKS}}})",
@@ -125,7 +135,7 @@ def _leaks() -> tuple[Panel, ...]:
                 Query(f"perfmon_leak_slope{bound}_bytes_per_second{{{_LEAKS}}}", f"{_SERIES}{words}")
                 for bound, words in (("", ""), ("_lower", " at least"), ("_upper", " at most"))
             ),
-            from_zero=False,
+            bottom=None,
         ),
         lines(
             Frame(16, "Time to the limit", "At the rate of each moment; a leak goes down to 0.", "dtdurations", 12, 9),

@@ -140,7 +140,8 @@ def _budget() -> tuple[Panel, ...]:
             Frame(
                 22,
                 "Error budget left",
-                "Of a period as long as the chosen time, at each moment; below 0 more failed than is allowed.",
+                "Of a period as long as the chosen time, at each moment; below 0 more failed than is allowed. What lies"
+                " below -100 % is not drawn.",
                 "percentunit",
                 12,
                 9,
@@ -148,7 +149,8 @@ def _budget() -> tuple[Panel, ...]:
                 opens=TO_TARGET,
             ),
             Query(f"1 - {_burned(' by (probe, target)', '$__range')}", "{{probe}} {{target}}"),
-            from_zero=False,
+            bottom=-1,
+            top=1,
         ),
         lines(
             Frame(

@@ -5,6 +5,8 @@ from perfmon.provision.dashboards.asked import (
     GOOD_AT_ZERO,
     PERFMON,
     PHASE_COLORS,
+    PHASES,
+    REASON_COLORS,
     RELOADS,
     TARGET,
     TARGETS,
@@ -165,23 +167,21 @@ def _latency() -> tuple[Panel, ...]:
                 10,
                 colors=PHASE_COLORS,
             ),
-            *(
-                Query(f'avg by (phase) (perfmon_probe_phase_seconds{{phase="{phase}", {TARGET}}})', "{{phase}}")
-                for phase in PHASE_COLORS  # one by one, for they are drawn in this order
-            ),
+            *PHASES,
             stacked=True,
         ),
         lines(
             Frame(
                 24,
-                "Last run and what it is given",
-                "How long the last run took, and the time-out that would have ended it.",
-                "s",
+                "Last run of its time-out",
+                "How much of the time that it is given at most the last run took.",
+                "percentunit",
                 8,
                 10,
+                ((None, "green"), (0.8, "red")),
             ),
-            Query(f"probe_duration_seconds{{{TARGET}}}", NAME),
-            Query(f"max by (probe) (probe_timeout_seconds{{{TARGET}}})", "{{probe}} limit"),
+            Query(f"probe_duration_seconds{{{TARGET}}} / probe_timeout_seconds{{{TARGET}}}", NAME),
+            top=1,
         ),
     )
 
@@ -194,7 +194,13 @@ def _failures() -> tuple[Panel, ...]:
     return (
         lines(
             Frame(
-                31, "Failures by reason", "Failed runs; docs/runbooks.md tells what to do by reason.", "short", 12, 9
+                31,
+                "Failures by reason",
+                "Failed runs; docs/runbooks.md tells what to do by reason.",
+                "short",
+                12,
+                9,
+                colors=REASON_COLORS,
             ),
             Query(f"sum by (reason) ({reasons})", "{{reason}}"),
             stacked=True,
@@ -211,7 +217,7 @@ def _failures() -> tuple[Panel, ...]:
                 ((None, "green"), (0.05, "red")),
             ),
             Query(
-                f"{failures(' by (probe, target)', '$__rate_interval')}"
+                f"({failures(' by (probe, target)', '$__rate_interval')})"
                 f" / sum by (probe, target) (increase({LATENCY}_count{{{TARGET}}}[$__rate_interval]))",
                 NAME,
             ),
@@ -228,8 +234,8 @@ def _answers() -> tuple[Panel, ...]:
                 "Status codes",
                 "Of the final answer over HTTP; 0 where none came.",
                 "short",
-                12,
-                7,
+                24,
+                6,
                 empty="no HTTP",
             ),
             Query(f"probe_http_status_code{{{TARGET}}}", NAME),
@@ -237,11 +243,13 @@ def _answers() -> tuple[Panel, ...]:
             ranges=_STATUSES,
         ),
         lines(
-            Frame(42, "Redirects", "How many were met on the way to the final answer.", "short", 6, 7, empty="no HTTP"),
+            Frame(
+                42, "Redirects", "How many were met on the way to the final answer.", "short", 12, 8, empty="no HTTP"
+            ),
             Query(f"probe_http_redirects{{{TARGET}}}", NAME),
         ),
         lines(
-            Frame(43, "Body", "Size of the final answer, decompressed.", "bytes", 6, 7, empty="no HTTP"),
+            Frame(43, "Body", "Size of the final answer, decompressed.", "bytes", 12, 8, empty="no HTTP"),
             Query(f"probe_http_uncompressed_body_length{{{TARGET}}}", NAME),
         ),
     )
@@ -260,7 +268,7 @@ def _certificates() -> tuple[Panel, ...]:
     by = "probe, target"
     return (
         targets_table(
-            Frame(51, "Certificates", "What each target shows who speaks TLS with it.", "short", 14, 7, empty="no TLS"),
+            Frame(51, "Certificates", "What each target shows who speaks TLS with it.", "short", 16, 7, empty="no TLS"),
             {"probe": "Probe", "target": "Target", "subject": "Subject", "issuer": "Issuer"},
             (
                 Column(
@@ -280,7 +288,7 @@ def _certificates() -> tuple[Panel, ...]:
                 "Days left",
                 "Until the first certificate of the chain expires; it goes up when it was renewed.",
                 "d",
-                10,
+                8,
                 7,
                 ((None, "red"), (3.0, "orange"), (14.0, "green")),
                 empty="no TLS",
