@@ -1,7 +1,8 @@
 """The stack as it ships, of real servers on loopback: nginx and the shop are watched, Prometheus and Alertmanager hear.
 
 Taken as they are: deploy/prometheus/prometheus.yml with its intervals, rules/perfmon.rules.yml, and the routes and
-inhibitions of deploy/alertmanager/alertmanager.yml. Substituted: the containers' addresses and the rules' folder; who
+inhibitions of deploy/alertmanager/alertmanager.yml. Substituted: the containers' addresses and the folders of rules and
+targets; who
 is paged, for the shipped file names nobody; and how long Alertmanager gathers alerts before it tells of them.
 """
 
@@ -134,6 +135,7 @@ def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]
             "localhost:9090": at_prometheus,
             "alertmanager:9093": at_alertmanager,
             "/etc/prometheus/rules/": f"{ROOT}/rules/",
+            "/etc/prometheus/targets/": f"{ROOT}/deploy/prometheus/targets/basic/",
         }
         prometheus = parts.enter_context(_prometheus(binaries[2], folder, at_prometheus, addresses))
         yield Stack(nginx, daemon, prometheus, alertmanager, pager)

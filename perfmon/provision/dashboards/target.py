@@ -268,7 +268,7 @@ def _certificates() -> tuple[Panel, ...]:
     by = "probe, target"
     return (
         targets_table(
-            Frame(51, "Certificates", "What each target shows who speaks TLS with it.", "short", 16, 7, empty="no TLS"),
+            Frame(51, "Certificates", "What each target shows who speaks TLS with it.", "short", 24, 5, empty="no TLS"),
             {"probe": "Probe", "target": "Target", "subject": "Subject", "issuer": "Issuer"},
             (
                 Column(
@@ -288,7 +288,7 @@ def _certificates() -> tuple[Panel, ...]:
                 "Days left",
                 "Until the first certificate of the chain expires; it goes up when it was renewed.",
                 "d",
-                8,
+                24,
                 7,
                 ((None, "red"), (3.0, "orange"), (14.0, "green")),
                 empty="no TLS",
