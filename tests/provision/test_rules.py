@@ -667,9 +667,12 @@ def only(alert):
 
 def promtool(binary, tmp_path, alert, test, *, every="30s"):
     """Run a unit test of one alert; returns the exit code and what was printed."""
-    (tmp_path / "only.rules.yml").write_text(json.dumps(only(alert)))
+    kept = only(alert)
+    (tmp_path / "only.rules.yml").write_text(json.dumps(kept))
     file = tmp_path / "rules.test.yml"
-    file.write_text(json.dumps({"rule_files": ["only.rules.yml"], "evaluation_interval": every, "tests": [test]}))
+    order = [group["name"] for group in kept["groups"]]  # else it is another one at each run
+    settings = {"rule_files": ["only.rules.yml"], "evaluation_interval": every, "group_eval_order": order}
+    file.write_text(json.dumps(settings | {"tests": [test]}))
     ran = subprocess.run([binary("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False)
     return ran.returncode, ran.stdout + ran.stderr
 
