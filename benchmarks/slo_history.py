@@ -87,7 +87,8 @@ def past(target, seed, begin, end, *, interval_s, spells=()):
         failed = number in to_fail if spell is None else chance.random() < spell.share
         seen = not any(0 <= at - one < 7200 for one in blind)
         runs.append(Run(at, failed, life, seen))
-    return Past(target, runs, spells, [begin + number * interval_s for number in to_fail])
+    alone = [run.at for run in runs if round((run.at - begin) / interval_s) in to_fail and run.seen]
+    return Past(target, runs, spells, alone)
 
 
 def _now_and_then(chance, begin, end, least_h, most_h):
