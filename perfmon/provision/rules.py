@@ -42,7 +42,7 @@ class Alerting(msgspec.Struct, frozen=True, kw_only=True):
     keep: str = ""  # `keep_firing_for`, where an alert would flap
     summary: str
     description: str
-    view: Literal["target", "process", "host", "perfmon", "group", "cgroup"]  # what the dashboard should show
+    view: Literal["target", "budget", "process", "host", "perfmon", "group", "cgroup"]  # what the dashboard should show
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -157,7 +157,7 @@ def _budget(severity: Literal["critical", "warning"], pairs: Iterable[tuple[str,
         summary=f"{_TARGET} fails too often for its objective of {OBJECTIVE:.1%}",
         description='{{ $value | humanizePercentage }} of the runs of probe "{{ $labels.probe }}" of '
         f"{{{{ $labels.target }}}} fail. {means}",
-        view="target",
+        view="budget",
     )
 
 
@@ -580,10 +580,11 @@ ALERTS = (*BUDGETS, *SYMPTOMS, *RESOURCES, *SELF_HEALTH)
 # ---------------------------------------------------------------- how it is written
 
 _VIEWS = {
-    "target": "fleet?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
-    "process": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "target": "target?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
+    "budget": "slo?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
+    "process": "resources?var-instance={{ $labels.instance | urlquery }}&var-group={{ $labels.group | urlquery }}",
     "host": "fleet?var-instance={{ $labels.instance | urlquery }}",
-    "perfmon": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "perfmon": "itself?var-instance={{ $labels.instance | urlquery }}",
     "group": "resources?var-instance={{ $labels.instance | urlquery }}"
     "{{ with $labels.group }}&var-group={{ . | urlquery }}{{ end }}",
     "cgroup": "resources?var-instance={{ $labels.instance | urlquery }}"

@@ -624,14 +624,21 @@ def series(name, labels, values):
     return {"series": f"{name}{{{pairs}}}", "values": values}
 
 
+def shown_on(case):
+    """The dashboard that the alert leads to, and what is chosen there."""
+    if case.alert == "ErrorBudgetBurns":
+        return "slo", ("target", "probe")
+    if case.alert.startswith(("Leak", "Cgroup", "Process")):
+        return "resources", ("instance", "group", "cgroup") if "cgroup" in case.labels else ("instance", "group")
+    if case.alert.startswith("Host"):
+        return "fleet", ("instance",)
+    if case.alert.startswith(("Perfmon", "Sampler", "Watchdog")):
+        return "itself", ("instance",)
+    return "target", ("target", "probe")
+
+
 def expected_alert(case, severity=None, **annotations):
-    shown = ("target", "probe") if "target" in case.labels else ("instance",)
-    board = "fleet"
-    if case.alert.startswith(("Leak", "Cgroup")):
-        board, shown = (
-            "resources",
-            ("instance", "group", "cgroup") if "cgroup" in case.labels else ("instance", "group"),
-        )
+    board, shown = shown_on(case)
     place = "&".join(f"var-{label}={quote_plus(case.labels.get(label, ''))}" for label in shown)
     return {
         "exp_labels": {**case.labels, "severity": severity or case.severity},
@@ -803,12 +810,17 @@ def test_links_can_be_set():
     text = rules.document(rules.Links(runbooks="https://runbooks.example/p", grafana="https://grafana.example"))
 
     assert "https://runbooks.example/p#probedown" in text
-    assert "https://grafana.example/d/perfmon-fleet?var-" in text
+    assert "https://grafana.example/d/perfmon-target?var-" in text
     assert "127.0.0.1" not in text
 
 
 def alerts_as_written():
     return [rule for group in groups_as_written() for rule in group["rules"] if "alert" in rule]
+
+
+@cache
+def dashboards():
+    return [json.loads(file.read_text()) for file in (ROOT / "dashboards").glob("*.json")]
 
 
 @pytest.mark.parametrize("alert", alerts_as_written(), ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
@@ -822,6 +834,7 @@ def test_every_alert_is_explained(alert):
     assert "$value" not in annotations["summary"]  # it would change while the alert fires
     assert annotations["runbook_url"] == f"docs/runbooks.md#{alert['alert'].lower()}"
     assert alert["alert"].lower() in anchors
+    assert re.search(r"/d/([\w-]+)\?", annotations["dashboard_url"])[1] in {board["uid"] for board in dashboards()}
     assert "for" in alert or alert["alert"] == "Watchdog"
 
 
