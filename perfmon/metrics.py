@@ -151,6 +151,7 @@ SELF_FAMILIES = (
     Family("perfmon_loop_lag_seconds", "histogram", "How late the event loop's own heartbeat was.", (), "seconds"),
     Family("perfmon_series", "gauge", "Series exported for targets and samplers."),
     Family("perfmon_series_dropped_total", "counter", "Series not exported because the limit was reached."),
+    Family("perfmon_maintenance", "gauge", "1 while a window of maintenance is open, else 0.", ("name",)),
     Family("perfmon_scrape_duration_seconds", "histogram", "Time to write the metrics page.", (), "seconds"),
     Family("perfmon_defects_total", "counter", "Errors of perfmon's own, by where they were caught.", ("where",)),
     Family("perfmon_clock_steps_total", "counter", "Steps of the machine's wall clock seen."),

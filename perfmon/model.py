@@ -83,6 +83,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: float
     confirm: Confirm | None = None  # None = the first try is the result
     interval_failing_s: float | None = None  # how often it is rechecked while it fails; None = not at all
+    depends_on: tuple[Labels, ...] = ()  # globs of labels; while all checks of one of them are down, its alerts wait
 
     @property
     def key(self) -> str:
@@ -237,6 +238,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     metric: str = "failed"  # one of `selection.PROBE_METRICS`, or a sampler's family name
     for_s: float = 0.0  # broken this long, without a break, before it fires
     keep_firing_for_s: float = 0.0  # goes on firing this long after it was last broken
+    reminder_s: float = 0.0  # how often receivers hear again while it fires, from its beginning on; 0 = never
     severity: Literal["critical", "warning", "info", "none"] = "critical"  # of a rule without two levels
     labels: Labels = {}
     annotations: Labels = {}  # summary, description, runbook_url, dashboard_url; {{label}} is filled in
@@ -259,6 +261,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     annotations: Labels = {}
     notes: Labels = {}  # annotations that were found out in this episode, not written in the rule
+    held: str = ""  # why a pending one does not fire although it is time, in words
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True):

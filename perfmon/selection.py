@@ -11,7 +11,10 @@ from perfmon import kinds
 from perfmon.model import PHASES, Labels
 from perfmon.units import Unit, quoted
 
-__all__ = ["PROBE_METRICS", "Metric", "Selectable", "matches", "mistakes", "of_check", "of_sampler", "selected"]
+__all__ = [
+    "PROBE_METRICS", "Metric", "Selectable",
+    "matches", "mistakes", "mistakes_of_select", "of_check", "of_sampler", "selected",
+]  # fmt: skip
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -81,6 +84,12 @@ def mistakes(select: Labels, metric: str, series: Sequence[Selectable]) -> Itera
         yield from _nothing_selected(select, series)
     elif not any(metric in one.metrics or not one.complete for one in chosen):
         yield "metric", _no_such_metric(metric, chosen)
+
+
+def mistakes_of_select(select: Labels, series: Sequence[Selectable]) -> Iterator[tuple[str, str]]:
+    """Why labels can never select any of the series: paths below what holds `select`, and messages."""
+    if not selected(select, series):
+        yield from _nothing_selected(select, series)
 
 
 @cache

@@ -25,6 +25,7 @@ LAYERS = (
         "procfs",
         "annotation",
         "selection",
+        "maintenance",
         "target_groups",
         "threads",
         "printed",

@@ -18,6 +18,8 @@ and, where they mean something,
     counters    `counters(config)`: metric and select of the counters whose sum a window has as its `requests`, or None
     beside      `beside(config)`: the other series that a window brings along, each with `metric`, `select`, and the
                 `setting` that asks for it
+    looks_back_s
+                `looks_back_s(config)`: how far back a point bears on the verdict, where that is not `span_s`
     written     `written(config)`: the settings in the form of a file; without it they are shown as they are
     promql      `promql(config, source, severity)`: where it is broken, as an expression for Prometheus' rules
                 (`perfmon.promql`); ValueError says why it cannot be said. A kind without it cannot be said at all

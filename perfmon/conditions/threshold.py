@@ -70,6 +70,11 @@ def span_s(config: Config) -> float:
     return max(one.over_s or DEFAULT_OVER_S for one in config.thresholds)
 
 
+def looks_back_s(config: Config) -> float:
+    """As far back as a point bears on the verdict: of `last`, nothing but the newest does."""
+    return max(one.over_s for one in config.thresholds)
+
+
 def for_s(config: Config) -> float | None:
     """The `for` of the sentence; None when it has none."""
     return config.thresholds[0].for_s

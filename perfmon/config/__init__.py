@@ -21,6 +21,7 @@ from perfmon.config.alerting import Alerting, alerting_of
 from perfmon.config.convert import WRONG, Reading, key_path
 from perfmon.config.discovered import Discovery
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
+from perfmon.config.maintenance import windows_of
 from perfmon.config.parts import BUILT_IN, modules_of, probes_of, receivers_of, rules_of, samplers_of
 from perfmon.config.scenarios import scenarios_of
 from perfmon.config.sections import Place, items, members, seen_from, settings, single
@@ -28,6 +29,7 @@ from perfmon.config.targets import Timed
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Scalar, is_null
 from perfmon.errors import ConfigError, Problem
+from perfmon.maintenance import Maintenance
 from perfmon.model import Check, Module, Receiver, Rule, Sampler
 from perfmon.scenario import Scenario
 from perfmon.selection import Selectable
@@ -112,6 +114,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     receivers: tuple[Receiver, ...]
     alerting: Alerting
+    maintenance: tuple[Maintenance, ...]
     scenarios: tuple[Scenario, ...]
     web: Web
     state: State
@@ -329,6 +332,7 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         "samplers": samplers_of(items(roots, "samplers", reading), watched, short),
         "rules": rules_of(items(roots, "rules", reading), watched, short),
         "receivers": receivers_of(receivers := items(roots, "receivers", reading)),
+        "maintenance": windows_of(items(roots, "maintenance", reading), watched),
         "scenarios": scenarios_of(items(roots, "scenarios", reading), modules),
     }
     alerting = alerting_of(single(roots, "alerting", reading), receivers)

@@ -37,6 +37,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     labels: Labels
     tags: tuple[str, ...]
     modules: Mapping[str, Timed]
+    depends_on: tuple[Labels, ...] = ()
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +103,7 @@ def _check(blueprint: Blueprint, found: Found) -> Check:
         interval_s=interval_s,
         confirm=blueprint.confirm,
         interval_failing_s=failing_s,
+        depends_on=blueprint.depends_on,
     )
 
 

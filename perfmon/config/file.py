@@ -20,6 +20,7 @@ __all__ = [
     "HeartbeatSection",
     "LimitsSection",
     "LogSection",
+    "MaintenanceSection",
     "ModuleSection",
     "Name",
     "ProbeSection",
@@ -150,6 +151,10 @@ class ProbeSettings(Section, frozen=True, kw_only=True):
     ] = ()
     labels: Annotated[Labels, _says("Labels on every series of these targets.")] = {}
     thresholds: Annotated[Thresholds, _says("Rules in short, see [thresholds](#thresholds).")] = {}
+    depends_on: Annotated[
+        tuple[Name | Labels, ...],
+        _says("Probes, or labels of checks, while which are down its alerts wait: see [depends_on](#depends_on)."),
+    ] = ()
 
 
 class DiscoverySection(Section, frozen=True, kw_only=True):
@@ -195,6 +200,9 @@ class RuleSection(Section, frozen=True, kw_only=True):
         msgspec.field(default=0.0, name="for")
     )
     keep_firing_for: Annotated[Wait, _says("How long the alert goes on after it was last broken.")] = 0.0
+    reminder: Annotated[
+        Wait, _says("How often receivers hear again while it fires, counted from its beginning. 0 for never.")
+    ] = 0.0
     severity: Annotated[
         Literal["critical", "warning", "info", "none"], _says("Label `severity` of a rule without two levels.")
     ] = "critical"
@@ -237,6 +245,24 @@ class AlertingSection(Section, frozen=True, kw_only=True):
     heartbeat: Annotated[
         HeartbeatSection | None, _says("Whom to tell that perfmon lives, see [heartbeat](#heartbeat).")
     ] = None
+
+
+class MaintenanceSection(Section, frozen=True, kw_only=True):
+    """Work that was announced: measuring goes on, alerts wait. `from` and `to`, or `cron` and `duration`."""
+
+    name: Annotated[Name, _says("Exported as label `name` of `perfmon_maintenance`.")]
+    from_: Annotated[
+        PublicText, _says("When it begins: `2026-12-01T20:00`, `Fri 20:00` of each week, `18:00` of each day.")
+    ] = msgspec.field(default="", name="from")
+    to: Annotated[PublicText, _says("When it is over, in the same form.")] = ""
+    weekdays: Annotated[tuple[PublicText, ...], _says("Days on which `18:00` begins. Default: every day.")] = ()
+    cron: Annotated[PublicText, _says("A crontab's five fields, such as `30 2 * * sun`, for when it begins.")] = ""
+    duration: Annotated[Wait, _says("How long it lasts then, 31d at most.")] = 0.0
+    time_zone: Annotated[PublicText, _says("Whose clock that is, such as `Europe/Berlin`.")] = "UTC"
+    select: Annotated[
+        Labels, _says("Labels of the alerts that wait, as in a rule's `select`. Default: all of them.")
+    ] = {}
+    counted: Annotated[bool, _says("Whether runs meanwhile count in error budgets (`burn_rate`).")] = True
 
 
 class ScenarioSection(Section, frozen=True, kw_only=True):
@@ -368,6 +394,7 @@ class File(Section, frozen=True, kw_only=True):
     rules: Annotated[list[RuleSection], _says("What must hold.")] = []
     receivers: Annotated[list[ReceiverSection], _says("Who hears of it when it does not.")] = []
     alerting: Annotated[AlertingSection, _says("Who alerts: Prometheus, Alertmanager or perfmon.")] = AlertingSection()
+    maintenance: Annotated[list[MaintenanceSection], _says("When nobody is to be woken.")] = []
     scenarios: Annotated[list[ScenarioSection], _says("Tests that `perfmon load` runs.")] = []
     web: Annotated[WebSection, _says("The daemon's own pages.")] = WebSection()
     state: Annotated[StateSection, _says("What a restart must not forget.")] = StateSection()

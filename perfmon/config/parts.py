@@ -28,13 +28,14 @@ from perfmon.config.file import (
     Section,
     TargetSection,
 )
+from perfmon.config.maintenance import check_dependencies, needs_of
 from perfmon.config.sections import Place, kind_config, kind_key, seen_from, settings
 from perfmon.config.short_forms import check_names, short_rules
 from perfmon.config.targets import ALERT_LABELS, Timed, own_labels, password_in, with_timeout
 from perfmon.config.yaml_places import Entry, Node, Scalar, is_null
 from perfmon.config.yaml_places import Mapping as MappingNode
 from perfmon.config.yaml_places import Sequence as SequenceNode
-from perfmon.model import Check, Confirm, Module, Receiver, Rule, Sampler, Target
+from perfmon.model import Check, Confirm, Labels, Module, Receiver, Rule, Sampler, Target
 from perfmon.selection import Selectable
 from perfmon.short_form import OF_PROBES, Short
 from perfmon.units import format_duration, quoted
@@ -72,6 +73,7 @@ def probes_of(
     _check_names(places, "probe")
     checks: list[Check] = []
     discoveries: list[Discovery] = []
+    depending: dict[str, tuple[Place, Sequence[Labels]]] = {}
     for place in places:
         probe = settings(place, ProbeSettings, beside=("targets", "discover"))
         if probe["name"] == "sampler":
@@ -86,9 +88,12 @@ def probes_of(
         if place.has("discover"):
             discoveries += _discoveries(place, probe, modules)
             watched.append(_selectable(probe, _FOUND_TARGET))
+        if WRONG not in (probe["name"], probe["depends_on"]) and probe["depends_on"]:
+            depending[probe["name"]] = (place, needs_of(probe["depends_on"]))
         if WRONG not in (probe["name"], probe["interval"], probe["thresholds"]):
             owner = {"probe": probe["name"]}
             short += short_rules(place, probe["thresholds"], OF_PROBES, owner, probe["interval"])
+    check_dependencies(depending, watched)
     return checks, discoveries
 
 
@@ -254,6 +259,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
         interval_s=target["interval"] or probe["interval"],
         confirm=_confirm(target["confirm"] or probe["confirm"]),
         interval_failing_s=target["interval_failing"] or probe["interval_failing"],
+        depends_on=needs_of(probe["depends_on"]),
     )
 
 
@@ -344,6 +350,7 @@ def _discovery(place: Place, index: int, probe: Fields, modules: Mapping[str, An
             module=probe["module"],
             interval_s=probe["interval"],
             interval_failing_s=probe["interval_failing"],
+            depends_on=needs_of(probe["depends_on"]),
             timeout_s=probe["timeout"],
             confirm=_confirm(probe["confirm"]),
             labels=_labels(probe),
@@ -580,6 +587,7 @@ def _rule(values: Fields, kind: str, config: Any, for_s: float) -> Rule:
         metric=values["metric"],
         for_s=for_s,
         keep_firing_for_s=values["keep_firing_for"],
+        reminder_s=values["reminder"],
         severity=values["severity"],
         labels=values["labels"],
         annotations=values["annotations"],

@@ -32,6 +32,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         rule.kind: settings,
         "for": "" if own_for or not rule.for_s else format_duration(rule.for_s),
         "keep_firing_for": format_duration(rule.keep_firing_for_s) if rule.keep_firing_for_s else "",
+        "reminder": format_duration(rule.reminder_s) if rule.reminder_s else "",
         "severity": "" if levels or rule.severity == "critical" else rule.severity,
         "labels": dict(rule.labels),
         "annotations": dict(rule.annotations),

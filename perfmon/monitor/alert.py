@@ -1,7 +1,7 @@
 """From one verdict to the next state of an alert, as Prometheus' ruler does it, and pure.
 
     inactive ── broken ──> pending ── broken all through `for` ──> firing* ── fine all through `keep_firing_for` ──┐
-       ^                      │                                                                                    │
+       ^                      │        and nothing holds it back                                                   │
        ├────── fine ──────────┘                                                                                    │
        └─────────────────────────────────────── resolved_at is set* <──────────────────────────────────────────────┘
     * receivers are told
@@ -12,16 +12,26 @@ the old one to time out. Critical implies warning: the warning goes on while the
 it is no news. That the two do not both page is Alertmanager's inhibition (critical mutes warning of the same name).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from perfmon.model import Alert, Rule, Verdict
 
-__all__ = ["end", "next", "resume", "seen_at"]
+__all__ = ["Hold", "end", "next", "release", "resume", "seen_at"]
+
+Hold = Callable[[Alert], str]
+"""Why an alert must not fire yet, in words; "" when it may. Asked of one that otherwise would."""
 
 
-def next(alert: Alert, verdict: Verdict, rule: Rule, now: float) -> tuple[Alert, bool]:  # noqa: A001 - read as alert.next by callers
+def nothing_holds(_alert: Alert) -> str:
+    """The `Hold` of a world without maintenance and dependencies."""
+    return ""
+
+
+def next(  # noqa: A001 - read as alert.next by callers
+    alert: Alert, verdict: Verdict, rule: Rule, now: float, hold: Hold = nothing_holds
+) -> tuple[Alert, bool]:
     """The alert after a verdict at `now`, and whether receivers are to be told: it began to fire, or it was resolved.
 
     No data counts as broken; `waiting` leaves everything as it is. `now` must not go back between calls.
@@ -29,13 +39,18 @@ def next(alert: Alert, verdict: Verdict, rule: Rule, now: float) -> tuple[Alert,
     if verdict.level == "waiting":
         return alert, False
     alert = replace(alert, verdict=verdict)
-    return _broken(alert, rule, now) if verdict.broken else _fine(alert, rule, now)
+    return _broken(alert, rule, now, hold) if verdict.broken else _fine(alert, rule, now)
+
+
+def release(alert: Alert, now: float, hold: Hold) -> tuple[Alert, bool]:
+    """One that was held back, asked again between two verdicts, and whether receivers are to be told of it now."""
+    return _fired(alert, now, hold)
 
 
 def end(alert: Alert, why: str, now: float) -> tuple[Alert, bool]:
     """The alert after its rule or its series is gone, and whether receivers are to be told."""
     if alert.state != "firing":
-        return replace(alert, state="inactive"), False
+        return replace(alert, state="inactive", held=""), False
     return _resolved(replace(alert, verdict=Verdict(level="ok", why=why)), now), True
 
 
@@ -60,7 +75,7 @@ def seen_at(severity: str, severities: Sequence[str], verdict: Verdict) -> Verdi
     return verdict
 
 
-def _broken(alert: Alert, rule: Rule, now: float) -> tuple[Alert, bool]:
+def _broken(alert: Alert, rule: Rule, now: float, hold: Hold) -> tuple[Alert, bool]:
     if alert.state == "firing":
         return replace(alert, broken_at=now), False
     if alert.state == "inactive":
@@ -69,14 +84,21 @@ def _broken(alert: Alert, rule: Rule, now: float) -> tuple[Alert, bool]:
     assert alert.active_at is not None, "a pending alert knows since when"
     if now - alert.active_at < rule.for_s:
         return alert, False
-    return replace(alert, state="firing", fired_at=now), True
+    return _fired(alert, now, hold)
+
+
+def _fired(alert: Alert, now: float, hold: Hold) -> tuple[Alert, bool]:
+    held = hold(alert)
+    if held:
+        return replace(alert, held=held), False
+    return replace(alert, state="firing", fired_at=now, held=""), True
 
 
 def _fine(alert: Alert, rule: Rule, now: float) -> tuple[Alert, bool]:
     if alert.state == "inactive":
         return alert, False
     if alert.state == "pending":
-        return replace(alert, state="inactive", active_at=None, broken_at=None), False
+        return replace(alert, state="inactive", active_at=None, broken_at=None, held=""), False
     if alert.broken_at is not None and now - alert.broken_at < rule.keep_firing_for_s:
         return alert, False
     return _resolved(alert, now), True

@@ -35,9 +35,10 @@ from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
 from perfmon.monitor.gate import FromWebConfig, Gate
 from perfmon.monitor.handshake import Secure
+from perfmon.monitor.holding import Health, Subject, Windows, held_by
 from perfmon.monitor.memory import Memory
 from perfmon.monitor.notify import OUTCOMES, Callback, Notifier
-from perfmon.monitor.rule import Rules
+from perfmon.monitor.rule import Held, Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.monitor.series import SampleSeries, Series
@@ -140,11 +141,13 @@ class Daemon:
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
             callbacks=callbacks,
         )
+        self.maintenance = Windows(clock, config.maintenance)
         self.rules = Rules(
             config.rules,
             window=self.series.window,
             long_window=self.series.long_window,
             counts=self.series.counts,
+            holds=self._holds,
             show=self.exposition.observe_facts,
             store=self._store,
             tell=self._tell,
@@ -257,6 +260,7 @@ class Daemon:
                 exposition=self.exposition,
                 rules=self.rules,
                 notifier=self.notifier,
+                maintenance=self.maintenance,
                 instruments=self.instruments,
                 started_at=self.started_at,
                 config=lambda: self.config,
@@ -360,6 +364,7 @@ class Daemon:
         # A reader may fail to open. So it comes before any change: a config is taken as a whole or not at all.
         readers = {key: _opened(new, self.clock) for key, new in samplers.items() if self._samplers.get(key) != new}
         await self.discoveries.replace(config.discoveries)
+        self.maintenance.windows = config.maintenance
         checks = self._wanted(config)
         await self._forget_all_but(checks.keys() | samplers.keys())
         await self.rules.replace(config.rules, self.clock.monotonic())
@@ -444,7 +449,13 @@ class Daemon:
         if is_new:
             self._memory.greet(check.key)
         self.rules.add(
-            check.key, check.labels, PROBE_METRICS, interval_s=check.interval_s, now=now, tags=check.target.tags
+            check.key,
+            check.labels,
+            PROBE_METRICS,
+            interval_s=check.interval_s,
+            now=now,
+            tags=check.target.tags,
+            depends_on=check.depends_on,
         )
         self.runs.add(
             check.key,
@@ -546,7 +557,8 @@ class Daemon:
         past = self.series.checks[check.key]
         self._measured_at = self.clock.monotonic()
         before = past.last
-        closed = self.series.add(check.key, measurement)
+        counted = self.maintenance.counts(check.labels, check.target.tags)
+        closed = self.series.add(check.key, measurement, counted=counted)
         self.exposition.observe(measurement, check)
         self.rules.evaluate(check.key, self.clock.monotonic())
         if measurement.failure is not None:
@@ -575,6 +587,23 @@ class Daemon:
         names, interval_s = (series.what.name,), series.sampler.interval_s
         self.rules.add(series.key, series.labels, names, interval_s=interval_s, now=now)
 
+    def _holds(self, alert: Alert, held: Held) -> str:
+        """Why an alert that would fire has to wait; "" when it need not."""
+        subject = Subject(broken_since=held.broken_since, settles_s=held.settles_s)
+        needs = ([self._health(key) for key in keys if key in self.series.checks] for keys in held.needs)
+        return self.maintenance.hold(alert, held.tags) or held_by(needs, subject, self.clock.monotonic())
+
+    def _health(self, key: str) -> Health:
+        past = self.series.checks[key]
+        last = past.last
+        failed = last is not None and not last.success
+        return Health(
+            name=past.check.target.probe,
+            down=failed or self.rules.says_down(key),
+            looked_at=None if last is None else last.at,
+            up_since=None if failed or past.last_failure is None else past.state_since,
+        )
+
     def _tell(self, alerts: Sequence[Alert]) -> None:
         self.notifier.tell(alerts)
         self._attributions.consider(alerts)
@@ -594,11 +623,23 @@ class Daemon:
     async def _sweep(self) -> None:
         self._supervisor.alive()  # here, since it takes the event loop and the schedule to come here
         self.rules.sweep(self.clock.monotonic())
-        self.notifier.remind(self.rules.alerts())
+        self._remind()
         for _ in range(SLOW_RULES_AT_MOST):
             if self.rules.judge_next(self.clock.monotonic()) is None:
                 break
             await asyncio.sleep(0)  # each takes longer than a turn by itself
+
+    def _remind(self) -> None:
+        """Say again what still fires; not of what maintenance is about."""
+        of_rules = {rule.name: rule.reminder_s for rule in self.config.rules if rule.reminder_s}
+        alerts = self.rules.alerts()
+        if self.maintenance.windows:
+            alerts = [one for one in alerts if not self.maintenance.hold(one, self._tags(one.series))]
+        self.notifier.remind(alerts, of_rules)
+
+    def _tags(self, key: str) -> Collection[str]:
+        past = self.series.checks.get(key)
+        return () if past is None else past.check.target.tags
 
     async def _keep(self) -> None:
         """Write down what is new, and forget what has been silent for an hour."""

@@ -18,6 +18,7 @@ from perfmon.monitor import explain, resources, status
 from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
+from perfmon.monitor.holding import Windows
 from perfmon.monitor.notify import Notifier
 from perfmon.monitor.public import BadgeKind, Outsiders, Shown
 from perfmon.monitor.requested import Requested, Run
@@ -44,6 +45,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     exposition: Exposition
     rules: Rules
     notifier: Notifier
+    maintenance: Windows
     instruments: Instruments
     started_at: float
     config: Callable[[], Config]
@@ -92,7 +94,8 @@ class Face:
         """The answer of `/api/v1/alerts`."""
         parts = self._parts
         mode = parts.config().alerting.mode
-        return await status.alerts(parts.rules.alerts(), parts.notifier, parts.clock, mode=mode)
+        open_ = parts.maintenance.open()
+        return await status.alerts(parts.rules.alerts(), parts.notifier, parts.clock, mode=mode, maintenance=open_)
 
     def target(self, key: str) -> dict[str, Any]:
         """The answer of `/api/v1/target`."""
@@ -210,6 +213,10 @@ class Face:
         instruments.alerts.clear()
         for (rule, state), count in rules.states().items():
             instruments.alerts.labels(rule, state).set(count)
+        open_ = {one.window.name for one in self._parts.maintenance.open()}
+        instruments.maintenance.clear()
+        for window in self._parts.maintenance.windows:
+            instruments.maintenance.labels(window.name).set(window.name in open_)
         instruments.notifications_queued.clear()
         for receiver, count in self._parts.notifier.queued().items():
             instruments.notifications_queued.labels(receiver).set(count)

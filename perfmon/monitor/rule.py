@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
+from itertools import islice
 from typing import Protocol
 from zlib import crc32
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from perfmon import kinds
@@ -25,15 +27,22 @@ from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
 from perfmon.selection import matches
 
-__all__ = ["Judged", "Rules"]
+__all__ = ["Held", "Judged", "Rules"]
+
+_log = structlog.get_logger(__name__)
 
 WindowOf = Callable[[str, str, float, float], Window]
 """The series' key, the metric, the span in seconds, now."""
 CountsOf = Callable[[str, str, Collection[float], float], Mapping[float, Count]]
 """The series' key, the metric, spans in seconds, now."""
 Tell = Callable[[Sequence[Alert]], None]
+Holds = Callable[[Alert, "Held"], str]
+"""Why an alert must wait, in words; "" when it may fire."""
 Show = Callable[[str, Labels, Mapping[str, float]], None]
 """A key for what is shown, its labels, and the verdict's facts; none when it is over."""
+
+Selection = tuple[tuple[str, str], ...]
+"""Labels and globs, as a key."""
 
 SWEEP_AT_MOST = 100
 ORPHAN_S = 3600.0
@@ -48,6 +57,15 @@ class Counters(Protocol):
 
     @property
     def select(self) -> Labels: ...
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What hangs on an alert's series and rule when it is asked whether something holds it back."""
+
+    tags: Collection[str]
+    needs: Collection[Sequence[str]]  # the keys of the checks that each entry of `depends_on` names
+    broken_since: float  # not before perfmon began to watch
+    settles_s: float  # for how long the rule sees what was before
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +93,16 @@ class Rules:
         clock: Clock,
         on_defect: Callable[[str, Exception], None],
         counts: CountsOf = lambda *_: {},
+        holds: Holds = lambda *_: "",
     ) -> None:
         """Take up the alerts that the store holds; they wait for their series to be added."""
         self.evaluations: Counter[str] = Counter()  # by the name of the rule
         self._window = window
         self._long_window = long_window
         self._counts = counts
+        self._holds = holds
+        self._held: dict[tuple[str, _Identity], None] = {}  # alerts that are held back, the longest unasked first
+        self._needed: dict[Selection, list[str]] = {}  # keys of series by entries of `depends_on`
         self._show = show
         self._store = store
         self._tell = tell
@@ -103,6 +125,7 @@ class Rules:
         interval_s: float,
         now: float,
         tags: Collection[str] = (),
+        depends_on: Sequence[Labels] = (),
     ) -> list[Alert]:
         """Begin to judge a series, or go on with other labels; answers with alerts told.
 
@@ -110,13 +133,15 @@ class Rules:
         """
         if key in self._series:
             self._unbind(self._series[key])
-        series = self._series[key] = _Series(key, labels, metrics, interval_s, now, tags=tags)
+        series = self._series[key] = _Series(key, labels, metrics, interval_s, now, tags=tags, depends_on=depends_on)
+        self._needed.clear()
         self._bind(series, now)
         return self._end_gone(self._alerts_of(key), now)
 
     def remove(self, key: str, now: float) -> list[Alert]:
         """Judge a series no longer: what fires is resolved and forgotten; answers with alerts told."""
         series = self._series.pop(key, None)
+        self._needed.clear()
         if series is not None:
             self._unbind(series)
         return self._end(self._alerts_of(key), _NOT_WATCHED, now)
@@ -180,6 +205,7 @@ class Rules:
         """
         due = nsmallest(SWEEP_AT_MOST, self._due(now), key=lambda series: series.due_at)
         told = self._record([change for series in due for change in self._judged(series, now, rest=0.5)])
+        told += self._release(now)
         if now - self._born_at < ORPHAN_S:
             return told
         return told + self._end(self._orphans(), "its series has not come back since the start an hour ago", now)
@@ -222,6 +248,11 @@ class Rules:
             )
             for one in self._appointments.get(key, ())
         ]
+
+    def says_down(self, key: str) -> bool:
+        """Whether a rule on a check's results says now that it is down, fired or not: of failures, or of silence."""
+        of_results = {judge.rule.name for judge in self._rules if judge.says_down}
+        return any(found.rule in of_results and _is_broken(found) for found in self._alerts_of(key))
 
     def states(self) -> Mapping[tuple[str, str], int]:
         """How many alerts are pending and firing, by rule and state, zeros included."""
@@ -349,11 +380,50 @@ class Rules:
             if before is None:
                 before = Alert(rule=judge.rule.name, labels=judge.labels(series, severity), series=series.key)
             seen = alerts.seen_at(severity, judge.severities, verdict)
-            after, told = alerts.next(before, seen, judge.rule, now)
+            after, told = alerts.next(before, seen, judge.rule, now, partial(self._hold, series, judge))
             if _turned(before, after):
                 yield _Change(alert=self._annotated(after, judge.rule), told=told, gone=_is_over(after))
             elif before.state != "inactive":
                 self._keep(after)
+
+    def _hold(self, series: "_Series", judge: "_Judge", found: Alert) -> str:
+        assert found.active_at is not None, "a pending alert knows since when"
+        return self._holds(
+            found,
+            Held(
+                tags=series.tags,
+                needs=[[key for key in self._keys(one) if key != series.key] for one in series.depends_on],
+                broken_since=max(found.active_at, self._born_at),
+                settles_s=judge.looks_back_s + 1.5 * series.interval_s,
+            ),
+        )
+
+    def _keys(self, wanted: Selection) -> list[str]:
+        """The series that an entry of `depends_on` names."""
+        found = self._needed.get(wanted)
+        if found is None:
+            select = dict(wanted)
+            named = (one for one in self._series.values() if one.is_check and matches(select, one.labels, one.tags))
+            found = self._needed[wanted] = [one.key for one in named]
+        return found
+
+    def _release(self, now: float) -> list[Alert]:
+        """Let go what nothing holds any more; of many the longest unasked, so that it takes no longer than a sweep."""
+        changes = []
+        for key, identity in list(islice(self._held, SWEEP_AT_MOST)):
+            del self._held[key, identity]
+            before = self._alerts.get(key, {}).get(identity)
+            series = self._series.get(key)
+            judge = next((one for one in self._rules if one.rule.name == identity[0]), None)
+            if before is None or not before.held:
+                continue
+            self._held[key, identity] = None
+            if series is None or judge is None:
+                continue  # it is not there yet after a restart
+            after, told = alerts.release(before, now, partial(self._hold, series, judge))
+            if _turned(before, after):
+                changes.append(_Change(alert=self._annotated(after, judge.rule), told=told, gone=False))
+        return self._record(changes)
 
     def _annotated(self, found: Alert, rule: Rule) -> Alert:
         """With its words as of now; when it is fine again it keeps those of when it was last broken."""
@@ -372,6 +442,7 @@ class Rules:
                 self._tell(told)
             self._store.forget_alerts(change.alert for change in changes if change.gone)
         for change in changes:
+            self._say_held(change.alert)
             if change.gone:
                 self._drop(change.alert)
             else:
@@ -379,7 +450,17 @@ class Rules:
         return told
 
     def _keep(self, found: Alert) -> None:
+        if found.held:
+            self._held.setdefault((found.series, _identity(found)))
         self._alerts.setdefault(found.series, {})[_identity(found)] = found
+
+    def _say_held(self, after: Alert) -> None:
+        """One line for each change of what holds an alert back."""
+        before = self._alerts.get(after.series, {}).get(_identity(after))
+        if after.held and (before is None or before.held != after.held):
+            _log.info("alert is held back", alert=after.rule, series=after.series, why=after.held)
+        elif before is not None and before.held and not after.held:
+            _log.info("alert is held back no longer", alert=after.rule, series=after.series, state=after.state)
 
     def _drop(self, found: Alert) -> None:
         of_series = self._alerts[found.series]
@@ -395,13 +476,16 @@ class _Judge:
     """A rule, ready to be evaluated."""
 
     __slots__ = (
-        "beside", "count_spans", "counters", "counting", "evaluate", "every_s", "rule", "severities", "shows", "span_s",
+        "beside", "count_spans", "counters", "counting", "evaluate", "every_s", "looks_back_s", "rule", "says_down",
+        "severities", "shows", "span_s",
     )  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         condition = kinds.load("conditions", rule.kind)
         self.rule = rule
         self.span_s: float = condition.span_s(rule.config)
+        ask = getattr(condition, "looks_back_s", condition.span_s)
+        self.looks_back_s: float = ask(rule.config)
         self.evaluate: Callable[[Window], Verdict] = partial(condition.evaluate, config=rule.config)
         self.every_s: float = condition.every_s(rule.config) if hasattr(condition, "every_s") else 0.0
         named = condition.severities(rule.config) if hasattr(condition, "severities") else ()
@@ -410,6 +494,8 @@ class _Judge:
         self.counting: set[str] = set()  # keys of the series that are those counters
         spans = getattr(condition, "count_spans", None)
         self.count_spans: tuple[float, ...] = spans(rule.config) if spans else ()
+        # Whether it is broken when a check is down and fine when it is not: not of budgets, which take days.
+        self.says_down = rule.metric == "failed" and rule.kind in ("threshold", "absent")
         self.shows = bool(getattr(condition, "FAMILIES", ()))  # whether its verdicts carry facts
         asked = condition.beside(rule.config) if hasattr(condition, "beside") else ()
         self.beside = [_Beside(one.metric, one.select) for one in asked]
@@ -445,7 +531,7 @@ class _Beside:
 class _Series:
     """What is judged, and by which rules."""
 
-    __slots__ = ("due_at", "interval_s", "judges", "key", "labels", "metrics", "tags")
+    __slots__ = ("depends_on", "due_at", "interval_s", "judges", "key", "labels", "metrics", "tags")
 
     def __init__(
         self,
@@ -456,6 +542,7 @@ class _Series:
         now: float,
         *,
         tags: Collection[str],
+        depends_on: Sequence[Labels],
     ) -> None:
         self.key = key
         self.labels = labels
@@ -464,6 +551,12 @@ class _Series:
         self.interval_s = interval_s
         self.due_at = now + 1.5 * interval_s  # when the sweep judges it if no point came
         self.judges: tuple[_Judge, ...] = ()
+        self.depends_on: list[Selection] = [tuple(sorted(one.items())) for one in depends_on]
+
+    @property
+    def is_check(self) -> bool:
+        """Whether it can be up or down."""
+        return "failed" in self.metrics
 
 
 class _Appointment:
@@ -509,7 +602,7 @@ def _clean(text: str) -> str:
 
 def _turned(before: Alert, after: Alert) -> bool:
     """Whether a restart would need to know: the state moved, or a firing one stopped or began again to be broken."""
-    if before.state != after.state:
+    if before.state != after.state or before.held != after.held:
         return True
     return after.state == "firing" and _is_broken(before) != _is_broken(after)
 

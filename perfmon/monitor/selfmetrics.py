@@ -48,6 +48,7 @@ class Instruments:
         self.discovery_last_success = self._gauge("perfmon_discovery_last_success_timestamp_seconds", self.registry)
         self.rule_evaluations = self._counter("perfmon_rule_evaluations_total")
         self.alerts = self._gauge("perfmon_alerts", self.registry)
+        self.maintenance = self._gauge("perfmon_maintenance", self.registry)
         self.notifications = self._counter("perfmon_notifications_total")
         self.notifications_queued = self._gauge("perfmon_notifications_queued", self.registry)
         self.heartbeats = self._counter("perfmon_heartbeats_total")

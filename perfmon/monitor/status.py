@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 import perfmon
 from perfmon.clock import Clock, to_wall
 from perfmon.explanation import settings
+from perfmon.maintenance import Open
 from perfmon.model import Alert, Labels, Measurement
 from perfmon.monitor import history
 from perfmon.monitor.deliveries import Delivery
@@ -89,13 +90,23 @@ def run(sought: RunId, series: Series, kept: Callable[[str], Exemplar | None], c
     }
 
 
-async def alerts(known: Iterable[Alert], notifier: Notifier, clock: Clock, *, mode: str) -> Json:
-    """Every alert that is pending or firing, or was resolved and has not been pending since, and who was told of it."""
+async def alerts(
+    known: Iterable[Alert], notifier: Notifier, clock: Clock, *, mode: str, maintenance: Iterable[Open]
+) -> Json:
+    """Every alert that is pending or firing, or was resolved and has not been pending since, and who was told of it.
+
+    `maintenance` are the windows that are open.
+    """
 
     def show(alert: Alert) -> Json:
         return shown_alert(alert, clock) | _told(notifier, alert)
 
-    return {"now": clock.wall(), "mode": mode, "alerts": await _in_turns(clock, show, known)}
+    return {
+        "now": clock.wall(),
+        "mode": mode,
+        "maintenance": [{"name": one.window.name, "since": one.since, "until": one.until} for one in maintenance],
+        "alerts": await _in_turns(clock, show, known),
+    }
 
 
 async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Iterable[Subject]) -> list[msgspec.Raw]:
@@ -285,6 +296,7 @@ def shown_alert(alert: Alert, clock: Clock) -> Json:
         "value": None if verdict is None else _finite(verdict.value),
         "limit": None if verdict is None else _finite(verdict.limit),
         "why": _why(alert),
+        "held_back": alert.held,
     }
 
 

@@ -25,6 +25,8 @@ class World:
         self.told = []
         self.shown = {}
         self.defects = []
+        self.held_by = ""  # what holds back every alert that would fire
+        self.asked = []
         self.store = Store(path, clock=self.clock)
         self.rules = Rules(
             rules,
@@ -35,7 +37,12 @@ class World:
             tell=self.told.extend,
             clock=self.clock,
             on_defect=lambda where, error: self.defects.append((where, type(error))),
+            holds=self.holds,
         )
+
+    def holds(self, _alert, held):
+        self.asked.append(held)
+        return self.held_by
 
     def show(self, key, labels, facts):
         self.shown[key] = (labels, facts)
@@ -457,3 +464,106 @@ def test_only_the_target_that_fails_alerts():
 
     assert ["+0"] == turns(world, "a", [1, 1])
     assert [] == turns(world, "b", [0, 0])
+
+
+# ---------------------------------------------------------------- what is held back
+
+
+def test_an_alert_that_is_held_back_is_pending_and_fires_when_nothing_holds_it_any_more():
+    world = World(down())
+    world.add("a")
+    world.held_by = 'maintenance "move"'
+
+    assert [] == world.point("a", 1.0)
+    [alert] = world.rules.alerts()
+    assert ("pending", 'maintenance "move"') == (alert.state, alert.held)
+    world.clock.advance(1.0)
+    assert [] == world.rules.sweep(world.now)
+    world.held_by = ""
+    [told] = world.rules.sweep(world.now)
+    assert ("firing", "", world.now) == (told.state, told.held, told.fired_at)
+    assert [("critical", "firing")] == world.heard()
+
+
+def test_one_that_is_fine_before_it_was_let_go_was_never_told():
+    world = World(down())
+    world.add("a")
+    world.held_by = "inhibited by gateway"
+    world.point("a", 1.0)
+
+    assert [] == world.point("a", 0.0)
+    world.held_by = ""
+    assert ([], [], []) == (world.rules.sweep(world.now), world.heard(), world.rules.alerts())
+
+
+def test_one_that_fires_already_goes_on_and_its_end_is_told():
+    world = World(down())
+    world.add("a")
+    world.point("a", 1.0)
+    world.held_by = "inhibited by gateway"
+    world.point("a", 1.0)
+    world.point("a", 0.0)
+
+    assert [("critical", "firing"), ("critical", "resolved")] == world.heard()
+
+
+def test_nothing_holds_what_is_not_broken_for_long_enough():
+    world = World(down(for_s=60.0))
+    world.add("a")
+    world.held_by = "inhibited by gateway"
+    world.point("a", 1.0)
+
+    assert [""] == [alert.held for alert in world.rules.alerts()]
+    assert [] == world.asked
+
+
+def test_a_restart_keeps_what_is_held_back_and_lets_it_go_when_its_time_comes(tmp_path):
+    world = World(down(), path=tmp_path / "state.sqlite3")
+    world.add("a")
+    world.held_by = 'maintenance "move"'
+    world.point("a", 1.0)
+    world.store.close()
+    again = World(down(), path=tmp_path / "state.sqlite3", clock=world.clock)
+
+    assert [] == again.rules.sweep(again.now)  # its series is not there yet
+    again.add("a")
+    assert ["pending"] == [alert.state for alert in again.rules.alerts()]
+    assert ["firing"] == [alert.state for alert in again.rules.sweep(again.now)]
+    again.store.close()
+
+
+def test_of_thousands_that_are_held_back_a_sweep_asks_a_hundred_in_turn():
+    world = World(down())
+    for number in range(250):
+        world.add(str(number))
+    world.held_by = "inhibited by gateway"
+    for number in range(250):
+        world.point(str(number), 1.0, after_s=0.0)
+    world.held_by = ""
+
+    assert [100, 100, 50, 0] == [len(world.rules.sweep(world.now)) for _ in range(4)]
+
+
+def test_a_check_is_named_by_depends_on_unless_it_is_the_one_itself():
+    world = World(down())
+    gateways = SHOP | {"probe": "gateway", "role": "edge"}
+    world.rules.add("g1", gateways | {"target": "1"}, ("failed",), interval_s=10.0, now=world.now)
+    world.rules.add("g2", gateways | {"target": "2"}, ("failed",), interval_s=10.0, now=world.now)
+    world.points["a"] = []
+    needs = [{"probe": "gate*"}, {"role": "edge", "target": "2"}, {"probe": "*"}]
+    world.rules.add("a", SHOP, ("failed",), interval_s=10.0, now=world.now, depends_on=needs)
+    world.point("a", 1.0)
+
+    [asked] = world.asked
+    assert [["g1", "g2"], ["g2"], ["g1", "g2"]] == asked.needs
+    assert (world.now, 15.0) == (asked.broken_since, asked.settles_s)
+
+
+def test_a_rule_on_results_says_that_a_check_is_down():
+    world = World(down(for_s=60.0), slow())
+    world.add("a")
+    world.point("a", 1.0)
+
+    assert world.rules.says_down("a")
+    world.point("a", 0.0)
+    assert not world.rules.says_down("a")
