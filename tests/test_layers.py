@@ -48,6 +48,7 @@ LAYERS = (
         "units",
         "clock",
         "stats",
+        "shift",
         "histogram",
         "threshold",
         "promql",

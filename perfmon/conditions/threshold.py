@@ -48,7 +48,8 @@ def parse(raw: Any) -> Config:
     if len({one.for_s for one in thresholds}) > 1:
         raise ValueError('expected the same "for" for warning and critical')
     if any(limit.factor for one in thresholds for limit in one.limits):
-        raise ValueError("a rule has no baseline, expected a limit such as 200ms")
+        expected = "expected a limit such as 200ms, or `change: {window: 5m, against: 1d, by: 10%}` in place of it"
+        raise ValueError(f"a threshold has no baseline, {expected}")
     return Config(thresholds)
 
 

@@ -246,7 +246,10 @@ def test_without_over_and_for_the_defaults_hold():
             'warning: expected a threshold without a level of its own, got "avg < 3 warning"',
         ),
         ({"warning": "avg < 3 for 5s", "critical": "avg < 5"}, 'expected the same "for" for warning and critical'),
-        ("avg < baseline * 1.1", "a rule has no baseline, expected a limit such as 200ms"),
+        (
+            "avg < baseline * 1.1",
+            "a threshold has no baseline, expected a limit such as 200ms, or `change: {window: 5m, against: 1d, by: 10%}` in place of it",
+        ),
         ("avg", 'expected a threshold such as "p(95) < 200ms over 5m", got "avg"'),
     ],
 )

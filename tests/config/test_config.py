@@ -481,7 +481,7 @@ def test_the_example_is_good_for_reader_and_schema(validator):
     }
     assert kinds_shown == {module.kind for module in read_config.modules.values()}
     assert {"cgroup", "host", "process", "prometheus", "python"} == {sampler.kind for sampler in read_config.samplers}
-    assert {"threshold", "absent", "burn_rate"} == {rule.kind for rule in read_config.rules}
+    assert {"threshold", "absent", "burn_rate", "change"} == {rule.kind for rule in read_config.rules}
     assert {"email", "webhook", "log"} == {receiver.kind for receiver in read_config.receivers}
 
 
