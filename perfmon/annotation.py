@@ -9,6 +9,7 @@ A name is a label of the alert ("" when this one does not have it, as in Prometh
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from urllib.parse import quote, urlencode
 
 from perfmon import kinds, units
 from perfmon.clock import Clock, iso, to_wall
@@ -17,10 +18,16 @@ from perfmon.model import Alert, Labels
 __all__ = ["annotate", "check_annotations"]
 
 
-def annotate(templates: Labels, alert: Alert, clock: Clock) -> dict[str, str]:
-    """The annotations of an alert as it stands; summary and description are there in any case."""
+def annotate(templates: Labels, alert: Alert, clock: Clock, page_url: str = "") -> dict[str, str]:
+    """The annotations of an alert as it stands; summary and description are there in any case.
+
+    Where `page_url` is perfmon's own page, so is `page_url`, that of what the alert is about, where there is one.
+    """
     facts = _facts(alert, clock)
     own = {"summary": f"{alert.rule}: {_subject(alert)}", "description": f"{facts['why']}, since {facts['since']}"}
+    page = _page_of(alert)
+    if page_url and page:
+        own["page_url"] = f"{page_url.rstrip('/')}/{page}"
     return own | {name: _fill(template, facts) for name, template in templates.items()}
 
 
@@ -70,6 +77,17 @@ def _subject(alert: Alert) -> str:
     if "target" in labels:
         return labels["target"]
     return " ".join(value for name, value in labels.items() if name not in ("alertname", "severity"))
+
+
+def _page_of(alert: Alert) -> str:
+    """The page of a probe or a group, below perfmon's own; "" for what has none."""
+    labels = alert.labels
+    if "probe" in labels and "target" in labels:
+        return f"target?{urlencode({'key': alert.series}, errors='replace', quote_via=quote)}"
+    if "sampler" in labels and "group" in labels:
+        named = {name: labels[name] for name in ("sampler", "group", "cgroup") if name in labels}
+        return f"group?{urlencode(named, errors='replace', quote_via=quote)}"
+    return ""
 
 
 def _number(value: float | None) -> str:

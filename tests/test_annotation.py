@@ -69,3 +69,21 @@ def test_mistakes_in_templates_are_said(template, expected):
     found = list(check_annotations({"summary": template}, ["probe", "target", "team"]))
 
     assert [("summary", message) for message in expected] == found
+
+
+@pytest.mark.parametrize(
+    ("labels", "page"),
+    [
+        (
+            {"probe": "shop", "target": "http://shop/a b"},
+            "https://perfmon.example/p/target?key=shop%2Fhttp%3A%2F%2Fshop%2Fa%20b%3F%26",
+        ),
+        ({"sampler": "s", "group": "web & co"}, "https://perfmon.example/p/group?sampler=s&group=web%20%26%20co"),
+        ({"sampler": "host", "device": "sda"}, None),
+    ],
+)
+def test_it_leads_to_the_page_of_what_it_is_about(labels, page):
+    alert = Alert(rule="R", labels=labels, series="shop/http://shop/a b?&")
+
+    assert page == annotate({}, alert, ManualClock(), "https://perfmon.example/p/").get("page_url")
+    assert None is annotate({}, alert, ManualClock()).get("page_url")

@@ -133,11 +133,12 @@ class Daemon:
             on_lost=self.instruments.store_lost.inc,
             on_return=partial(_in_loop, asyncio.get_running_loop(), self._ask_to_take_back),
         )
+        own_page = config.web.external_url or page_url(config.web.listen[0], self.scheme)
         self.notifier = Notifier(
             config.receivers,
             clock=clock,
             store=self._store,
-            page_url=config.web.external_url or page_url(config.web.listen[0], self.scheme),
+            page_url=own_page,
             on_outcome=lambda receiver, outcome: self.instruments.notifications.labels(receiver, outcome).inc(),
             callbacks=callbacks,
         )
@@ -148,6 +149,7 @@ class Daemon:
             long_window=self.series.long_window,
             counts=self.series.counts,
             holds=self._holds,
+            page_url=own_page,
             show=self.exposition.observe_facts,
             store=self._store,
             tell=self._tell,
@@ -158,7 +160,7 @@ class Daemon:
             clock=clock,
             ills=self._ills,
             beat=self.notifier.beat,
-            page_url=config.web.external_url or page_url(config.web.listen[0]),
+            page_url=own_page,
             on_heartbeat=lambda outcome: self.instruments.heartbeats.labels(outcome).inc(),
         )
         self._measured_at = self.started_at

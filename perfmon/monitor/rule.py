@@ -94,6 +94,7 @@ class Rules:
         on_defect: Callable[[str, Exception], None],
         counts: CountsOf = lambda *_: {},
         holds: Holds = lambda *_: "",
+        page_url: str = "",
     ) -> None:
         """Take up the alerts that the store holds; they wait for their series to be added."""
         self.evaluations: Counter[str] = Counter()  # by the name of the rule
@@ -101,6 +102,7 @@ class Rules:
         self._long_window = long_window
         self._counts = counts
         self._holds = holds
+        self._page_url = page_url
         self._held: dict[tuple[str, _Identity], None] = {}  # alerts that are held back, the longest unasked first
         self._needed: dict[Selection, list[str]] = {}  # keys of series by entries of `depends_on`
         self._show = show
@@ -429,7 +431,7 @@ class Rules:
         """With its words as of now; when it is fine again it keeps those of when it was last broken."""
         if found.state == "inactive" or not _is_broken(found):
             return found
-        return _noted(replace(found, annotations=annotate(rule.annotations, found, self._clock)), {})
+        return _noted(replace(found, annotations=annotate(rule.annotations, found, self._clock, self._page_url)), {})
 
     def _record(self, changes: Sequence["_Change"]) -> list[Alert]:
         """Keep the alerts, remember them in the store and tell receivers, all or nothing."""
