@@ -249,6 +249,8 @@ def _tell_attribution(found: Attribution) -> None:
     _tell_sites(found.sites, per_s=True)
     if found.flamegraph:
         click.echo(f"flamegraph: {found.flamegraph}")
+    if found.undrawn:
+        click.echo(f"perfmon: {found.undrawn}", err=True)
 
 
 def _tell_sites(sites: Sequence[Site], *, per_s: bool) -> None:

@@ -9,29 +9,35 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import msgspec
 import structlog
 
 from perfmon.clock import Clock
-from perfmon.model import Alert
+from perfmon.model import Alert, Labels
+from perfmon.monitor.flamegraphs import Flamegraphs
 from perfmon.profile.order import Order
 from perfmon.profile.sites import Site, in_words
 from perfmon.profile.subject import Reason
 from perfmon.threads import in_thread
 from perfmon.units import format_quantity, printable
 
-__all__ = ["OUTCOMES", "STACK", "Attributions", "in_text"]
+__all__ = ["FLAMEGRAPH", "OUTCOMES", "STACK", "Attributions", "in_text"]
 
 STACK = "leak_stack"
-"""The annotation."""
+"""The annotation with the places."""
+
+FLAMEGRAPH = "leak_flamegraph"
+"""The annotation with the path of the page, where one is kept."""
 
 OUTCOMES = ("found", "nothing", "ended", *get_args(Reason))
 """Places were named, nothing grew, perfmon ended meanwhile, or the reason why it could not be done."""
 
-_OVER_S = 120.0  # what a profile has beyond its two captures: each time to get in, and to read what was written
+_OVER_S = 240.0  # what a profile has beyond its two captures: each time to get in, to read what was written, to draw
 _ENDS_S = 60.0  # after SIGTERM, to leave the target in order
 _SAYS_AT_MOST = 1 << 18
 _TEXT_AT_MOST = 2000
@@ -48,19 +54,22 @@ class Attributions:
         *,
         clock: Clock,
         order: Callable[[Alert], Order | None],
-        annotate: Callable[[str, str], object],
-        disturbed: Callable[[str], None],
+        annotate: Callable[[str, Labels], object],
+        graphs: Flamegraphs,
+        set_aside: Callable[[str], AbstractContextManager[None]],
         on_outcome: Callable[[Alert, str], None],
         on_defect: Callable[[str, BaseException], None],
     ) -> None:
-        """`order` says whom to look into for an alert, None: nobody; `annotate` takes a series' key and the text.
+        """`order` says whom to look into for an alert, None: nobody; `annotate` takes a series' key and annotations.
 
-        `disturbed` is told of a series before and after: memray stays in the process, some 15 MiB that it did not leak.
+        `set_aside` keeps a series from being judged by what happens meanwhile: the process is slower, and memray stays
+        in it, some 15 MiB that it did not leak.
         """
         self._clock = clock
         self._order = order
         self._annotate = annotate
-        self._disturbed = disturbed
+        self._graphs = graphs
+        self._set_aside = set_aside
         self._on_outcome = on_outcome
         self._on_defect = on_defect
         self._waiting: dict[str, Alert] = {}  # by series
@@ -111,17 +120,17 @@ class Attributions:
 
     async def _look_into(self, alert: Alert, order: Order) -> None:
         _log.info("profile begins", alert=alert.rule, pid=order.pid)
-        self._disturbed(alert.series)
-        said = await self._said(order)
-        self._disturbed(alert.series)
+        with self._set_aside(alert.series):
+            said = await self._said(order, self._graphs.place(order.pid, self._clock.wall()))
         outcome = "ended" if self._stopping else said.refused or ("found" if said.sites else "nothing")
         _log.info("profile is over", alert=alert.rule, pid=order.pid, outcome=outcome, message=said.message)
         self._on_outcome(alert, outcome)
         if not self._stopping:
-            self._annotate(alert.series, in_text(said))
+            drawn = {FLAMEGRAPH: printable(said.flamegraph)} if said.flamegraph else {}
+            self._annotate(alert.series, {STACK: in_text(said)} | drawn)
 
-    async def _said(self, order: Order) -> "Said":
-        profile = self._profile = _started(order)
+    async def _said(self, order: Order, graph: Path | None) -> "Said":
+        profile = self._profile = _started(order, graph)
         try:
             answer = in_thread(partial(_read_to_end, profile), name="perfmon-profile")
             limit_s = order.short_s + order.long_s + _OVER_S
@@ -141,6 +150,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What `perfmon profile --json` prints: places, most blocks first, or why there are none."""
 
     sites: tuple[Site, ...] = ()
+    flamegraph: str = ""  # path of the page, where it was drawn
     refused: str = ""  # one of `Reason`
     message: str = ""
 
@@ -164,8 +174,9 @@ def _line(site: Site) -> str:
     return line.encode("utf-8", "replace")[:_LINE_AT_MOST].decode("utf-8", "ignore")
 
 
-def _started(order: Order) -> "subprocess.Popen[bytes]":
-    words = ["profile", str(order.pid), "--yes", "--json", "--no-flamegraph"]
+def _started(order: Order, graph: Path | None) -> "subprocess.Popen[bytes]":
+    drawing = ["--no-flamegraph"] if graph is None else ["--flamegraph", str(graph)]
+    words = ["profile", str(order.pid), "--yes", "--json", *drawing]
     spans = ["--short", f"{order.short_s}s", "--long", f"{order.long_s}s"]
     return subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
         [sys.executable, "-m", "perfmon", *words, *spans],

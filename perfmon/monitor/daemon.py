@@ -29,10 +29,11 @@ from perfmon.measure import Reading
 from perfmon.model import Alert, Check, Measurement, Sampler
 from perfmon.monitor import heartbeat
 from perfmon.monitor.attribution import OUTCOMES as PROFILED
-from perfmon.monitor.attribution import STACK, Attributions
+from perfmon.monitor.attribution import Attributions
 from perfmon.monitor.discovery import Discoveries
 from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
+from perfmon.monitor.flamegraphs import Flamegraphs
 from perfmon.monitor.gate import FromWebConfig, Gate
 from perfmon.monitor.handshake import Secure
 from perfmon.monitor.holding import Health, Subject, Windows, held_by
@@ -167,8 +168,9 @@ class Daemon:
         self._attributions = Attributions(
             clock=clock,
             order=self._order,
-            annotate=lambda series, text: self.rules.annotate(series, STACK, text),
-            disturbed=lambda series: self.series.cut(series, clock.monotonic()),
+            annotate=self.rules.annotate,
+            graphs=Flamegraphs(config.state.path),
+            set_aside=self.series.set_aside,
             on_outcome=lambda alert, outcome: self.instruments.profiles.labels(alert.labels["sampler"], outcome).inc(),
             on_defect=self.defect,
         )

@@ -229,10 +229,10 @@ class Rules:
         self._show_facts(judge, series, verdict)
         return self._record(list(self._moved(judge, series, verdict, now)))
 
-    def annotate(self, key: str, name: str, text: str) -> list[Alert]:
-        """Give what fires for a series an annotation that stays as long as it does; answers with alerts told."""
+    def annotate(self, key: str, notes: Labels) -> list[Alert]:
+        """Give what fires for a series annotations that stay as long as it does; answers with alerts told."""
         firing = [found for found in self._alerts_of(key) if found.state == "firing"]
-        return self._record([_Change(alert=_noted(found, {name: text}), told=True, gone=False) for found in firing])
+        return self._record([_Change(alert=_noted(found, notes), told=True, gone=False) for found in firing])
 
     def alerts(self) -> list[Alert]:
         """Every alert that is pending or firing, or was resolved and has not been pending since."""

@@ -10,6 +10,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -61,6 +62,7 @@ class Series:
         self.samplers: dict[str, SamplerSeries] = {}
         self._samples: dict[str, SampleSeries] = {}
         self._long: dict[str, dict[_Column, Summary]] = {}  # by key
+        self._aside: set[str] = set()  # keys that long windows do not see at the moment
         self._former: dict[str, list[Stretch]] = {}  # of a former life of the daemon, by name, until they are asked for
         self._counts: dict[str, dict[str, Counts]] = {}  # by key and metric
         self._former_counts: dict[str, SummaryRow] = {}  # as `_former`
@@ -119,7 +121,7 @@ class Series:
                 series = known.series[key] = self._samples[key] = SampleSeries(key, sampler, sample, since=reading.at)
                 new.append(series)
             series.add(reading.at, sample.value, minute)
-            for summary in self._long.get(key, {}).values():
+            for summary in self._long.get(key, {}).values() if key not in self._aside else ():
                 summary.add(reading.at, sample.value, lives.get(frozenset(sample.labels.items()), math.nan))
         return new
 
@@ -165,15 +167,22 @@ class Series:
             ceiling=self._ceiling(key),
         )
 
-    def cut(self, key: str, at: float) -> None:
-        """Say that perfmon itself changed the level of a sample, and of all with its labels: no growth of theirs."""
+    @contextmanager
+    def set_aside(self, key: str) -> Iterator[None]:
+        """While perfmon itself changes the level of a sample, and of all with its labels, long windows do not see them.
+
+        Afterwards they stand at a level of their own, which is no growth of theirs.
+        """
         one = self._samples.get(key)
-        if one is None:
-            return
-        for other in self.samplers[one.sampler.key].series.values():
-            if other.what.labels == one.what.labels:
-                for summary in self._long.get(other.key, {}).values():
-                    summary.cut(at)
+        others = [] if one is None else self.samplers[one.sampler.key].series.values()
+        keys = {other.key for other in others if one is not None and other.what.labels == one.what.labels}
+        self._aside |= keys
+        try:
+            yield
+        finally:
+            self._aside -= keys
+            for summary in (found for key in keys for found in self._long.get(key, {}).values()):
+                summary.cut(self._clock.monotonic())
 
     def counts(self, key: str, metric: str, spans_s: Collection[float], now: float) -> dict[float, Count]:
         """How many runs of a check there were in each span up to now, and how many of them failed, in whole numbers.

@@ -46,6 +46,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
     long_s: float
     sites: tuple[Site, ...]  # blocks and bytes per second, most blocks first
     flamegraph: str = ""  # path of the file
+    undrawn: str = ""  # why there is none, though one was wanted: the places are known all the same
 
 
 Tell = Callable[[str], None]
@@ -65,15 +66,15 @@ def attribute(pid: int, plan: Plan, *, graph: Path | None, procfs: Procfs, clock
             capture(subject, _tracking(plan, file, duration_s), limit_s=plan.limit_s, procfs=procfs, clock=clock)
         reclaim(folder)
         first, second = read(short), read(long)
-        if graph is not None:
-            flamegraph(long, graph)
+        undrawn = _undrawn(long, graph)
     return Attribution(
         pid=pid,
         command=subject.command,
         short_s=first.duration_s,
         long_s=second.duration_s,
         sites=growing(first, second, shown=plan.shown),
-        flamegraph=str(graph or ""),
+        flamegraph="" if undrawn else str(graph or ""),
+        undrawn=undrawn,
     )
 
 
@@ -114,6 +115,15 @@ def _keep(file: Path, path: Path) -> None:
         path.write_bytes(file.read_bytes())
     except OSError as error:
         raise Refused("not_written", f'"{path}" cannot be written: {in_words(error)}') from None
+
+
+def _undrawn(file: Path, graph: Path | None) -> str:
+    try:
+        if graph is not None:
+            flamegraph(file, graph)
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 def flamegraph(file: Path, graph: Path) -> None:

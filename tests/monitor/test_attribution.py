@@ -13,7 +13,8 @@ from programs import running
 
 from perfmon.clock import SystemClock
 from perfmon.model import Alert
-from perfmon.monitor.attribution import STACK, Attributions, Said, in_text
+from perfmon.monitor.attribution import FLAMEGRAPH, STACK, Attributions, Said, in_text
+from perfmon.monitor.flamegraphs import KEPT, Flamegraphs
 from perfmon.procfs import Procfs
 from perfmon.profile.order import Order
 from perfmon.profile.sites import Frame, Site
@@ -71,6 +72,9 @@ state: {{path: state.sqlite3}}
             first, again = eventually(lambda: told("open")[1:] and told("open"), "it is told again", within_s=60)[:2]
             assert STACK not in first["annotations"]
             assert again["annotations"][STACK].startswith("remember (<string>:5)  ")
+            page = tmp_path / "flamegraphs" / again["annotations"][FLAMEGRAPH].rpartition("/")[2]
+            assert ("html", 0o700) == (page.name.rpartition(".")[2], page.parent.stat().st_mode & 0o777)
+            assert "remember" in page.read_text()
             assert first["fingerprint"] == again["fingerprint"]
             assert 1.0 == daemon.metric("perfmon_profiles_total", sampler="open", outcome="found")
             eventually(lambda: told("closed"), "the other fires too", within_s=30)
@@ -91,16 +95,23 @@ class World:
     """Attributions over one process, and what came of them."""
 
     def __init__(self, pid, *, short_s=1, long_s=2, every_s=3600.0):
-        self.texts, self.outcomes, self.defects, self.disturbed = [], [], [], []
+        self.texts, self.outcomes, self.defects, self.aside = [], [], [], []
         self.allowed = Order(pid=pid, every_s=every_s, short_s=short_s, long_s=long_s)
         self.attributions = Attributions(
             clock=SystemClock(),
             order=lambda _: self.allowed,
-            annotate=lambda _, text: self.texts.append(text),
-            disturbed=self.disturbed.append,
+            annotate=lambda _, notes: self.texts.append(notes[STACK]),
+            graphs=Flamegraphs(""),
+            set_aside=self.set_aside,
             on_outcome=lambda _, outcome: self.outcomes.append(outcome),
             on_defect=lambda _, error: self.defects.append(error),
         )
+
+    @contextlib.contextmanager
+    def set_aside(self, series):
+        self.aside.append(series)
+        yield
+        self.aside.append("back")
 
 
 async def until(true, within_s=20.0):
@@ -122,7 +133,7 @@ async def test_a_target_without_memray_gives_the_words_and_is_left_alone_for_the
 
         way_out = "install it there (pip install memray)"
         assert [f"not attributed: memray is missing in the Python of pid {target.pid}: {way_out}"] == world.texts
-        assert (["no_memray"], [], ["shop"] * 2) == (world.outcomes, world.defects, world.disturbed)
+        assert (["no_memray"], [], ["shop", "back"]) == (world.outcomes, world.defects, world.aside)
         assert target.is_unharmed()
 
 
@@ -170,3 +181,21 @@ def test_names_without_end_do_not_make_texts_without_end():
 
 def test_when_nothing_grows_it_says_so():
     assert "nothing grew while it was looked at" == in_text(Said())
+
+
+# ---------------------------------------------------------------- its flamegraphs
+
+
+def test_the_newest_flamegraphs_are_kept_and_no_more(tmp_path):
+    graphs = Flamegraphs(str(tmp_path / "state.sqlite3"))
+    for number in range(KEPT + 5):
+        graphs.place(4711, 1_800_000_000.0 + 60 * number).write_text(str(number))
+    kept = sorted(tmp_path.glob("flamegraphs/*.html"))
+
+    assert list(map(str, range(5, KEPT + 5))) == [page.read_text() for page in kept]
+
+
+def test_without_a_place_for_state_or_for_a_folder_none_is_kept(tmp_path):
+    (tmp_path / "flamegraphs").write_text("a file")
+
+    assert [None, None] == [Flamegraphs(path).place(1, 0.0) for path in ("", str(tmp_path / "state.sqlite3"))]

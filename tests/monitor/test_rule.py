@@ -137,7 +137,7 @@ def test_what_was_found_out_stays_with_an_alert_as_long_as_it_fires_also_after_a
     world.point("a", 1.0)
     world.heard()
 
-    world.rules.annotate("a", "leak_stack", "shop.py:31")
+    world.rules.annotate("a", {"leak_stack": "shop.py:31"})
     assert [("critical", "firing")] == world.heard()
     world.point("a", 0.0)
     world.point("a", 1.0)
@@ -156,8 +156,8 @@ def test_what_does_not_fire_gets_no_annotation():
     world.add("a")
     world.point("a", 1.0)
 
-    assert [] == world.rules.annotate("a", "leak_stack", "shop.py:31")
-    assert [] == world.rules.annotate("b", "leak_stack", "shop.py:31")
+    assert [] == world.rules.annotate("a", {"leak_stack": "shop.py:31"})
+    assert [] == world.rules.annotate("b", {"leak_stack": "shop.py:31"})
 
 
 def test_for_and_keep_firing_for_are_kept():

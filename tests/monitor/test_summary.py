@@ -126,7 +126,9 @@ def test_a_level_that_perfmon_itself_changed_cuts_the_window_until_it_has_left_i
     """memray stays in a process that was looked into: some 15 MiB, which are no growth of its own."""
     series = watched(clock)
     read(series, clock, 2.0)
-    series.cut(KEY, cut_at := clock.monotonic() + 1.0)
+    with series.set_aside(KEY):
+        read(series, clock, 9.0)
+    cut_at = clock.monotonic()
     read(series, clock, 3.0)
     window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())
     clock.advance(3600.0)
@@ -140,7 +142,8 @@ def test_a_slow_leak_is_still_one_after_it_was_looked_into(clock):
     series, noise = watched(clock), random.Random(1)
     for number in range(180):
         if number == 160:
-            series.cut(KEY, clock.monotonic())
+            with series.set_aside(KEY):
+                clock.advance(60.0)
         memray = 15.0 * 2**20 * (number >= 160)
         read(series, clock, 2.0**26 + 16_384.0 * 10 * number + memray + noise.gauss(0, 200e3))
     window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())

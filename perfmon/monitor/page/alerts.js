@@ -57,7 +57,7 @@ function makeAlert() {
     setText(subject, subjectOf(alert.labels));
     setText(why, alert.why);
     showNote(note, alert);
-    stack.update(alert.annotations.leak_stack ?? "");
+    stack.update(stackOf(alert.annotations));
   };
   const tick = (now) => setSince(since, alert, now);
   return { element, update, tick };
@@ -87,6 +87,9 @@ function showNote(note, alert) {
   note.replaceChildren(...(summary ? [summary, " "] : []), ...link);
   setHidden(note, note.childNodes.length === 0);
 }
+
+const stackOf = ({ leak_stack: places, leak_flamegraph: path }) =>
+  [places, places && path && `flamegraph: ${path}`].filter(Boolean).join("\n");
 
 // Where a leak allocates, as the attribution wrote it: lines of text.
 function makeStack() {
