@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from perfmon.maintenance import Open
 from perfmon.model import Count, Labels
 from perfmon.monitor.history import DAY_QUARTERS, PERIODS
 from perfmon.monitor.incidents import Incident
@@ -17,7 +18,7 @@ from perfmon.monitor.series import CheckSeries
 from perfmon.monitor.tally import DAYS, total
 from perfmon.selection import matches
 
-__all__ = ["WORDS", "Choice", "Component", "Outage", "State", "component", "parted", "state_of"]
+__all__ = ["WORDS", "Choice", "Component", "Outage", "State", "Work", "component", "parted", "state_of", "works"]
 
 State = Literal["up", "degraded", "down", "unknown"]
 
@@ -54,6 +55,30 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     days: Sequence[Count]  # of UTC, oldest first
     p95_s: float | None  # of the last hour, of the slowest target
     outages: Sequence[Outage]  # newest first
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """Maintenance that is under way or to come, in Unix time. What it is called is nobody's business out there."""
+
+    since: float
+    until: float
+    names: Sequence[str]  # of the components that it touches
+
+
+def works(occurrences: Iterable[Open], by_key: Mapping[str, Sequence[CheckSeries]]) -> list[Work]:
+    """Those that touch something that is shown."""
+    found = []
+    for one in occurrences:
+        touched = (
+            past.check.target.probe
+            for members in by_key.values()
+            for past in members
+            if matches(one.window.select, past.check.labels, past.check.target.tags)
+        )
+        names = tuple(dict.fromkeys(touched))
+        if names:
+            found.append(Work(since=one.since, until=one.until, names=names))
+    return found
 
 
 def parted(checks: Iterable[CheckSeries], choice: Choice) -> dict[str, list[CheckSeries]]:

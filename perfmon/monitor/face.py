@@ -15,6 +15,7 @@ from perfmon.explanation import Explanation
 from perfmon.explanation import explain as make_explanation
 from perfmon.model import Measurement, Module, Target
 from perfmon.monitor import explain, resources, status
+from perfmon.monitor.calendar import Calendar
 from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exposition import Exposition, render_probe
 from perfmon.monitor.guard import Network as AllowedNetwork
@@ -61,7 +62,10 @@ class Face:
         self._parts = parts
         self._requested = Requested()
         self._reruns = Reruns()
-        self._outsiders = Outsiders(parts.series, parts.clock, settings=lambda: parts.config().web.public)
+        self._calendar = Calendar(lambda: parts.maintenance.windows, parts.clock)
+        self._outsiders = Outsiders(
+            parts.series, parts.clock, settings=lambda: parts.config().web.public, calendar=self._calendar
+        )
 
     @property
     def probe_allow(self) -> Sequence[AllowedNetwork]:
@@ -95,11 +99,15 @@ class Face:
         parts = self._parts
         mode = parts.config().alerting.mode
         open_ = parts.maintenance.open()
-        return await status.alerts(parts.rules.alerts(), parts.notifier, parts.clock, mode=mode, maintenance=open_)
+        coming = [one for one in self._calendar.near() if one.since > parts.clock.wall()]
+        return await status.alerts(
+            parts.rules.alerts(), parts.notifier, parts.clock, mode=mode, maintenance=open_, coming=coming
+        )
 
     def target(self, key: str) -> dict[str, Any]:
         """The answer of `/api/v1/target`."""
-        return status.target(key, self._parts.series, self._parts.rules.alerts(), self._parts.clock)
+        parts = self._parts
+        return status.target(key, parts.series, parts.rules.alerts(), parts.clock, self._calendar)
 
     def group(self, sampler: str, group: str, cgroup: str) -> dict[str, Any]:
         """The answer of `/api/v1/group`."""

@@ -17,7 +17,8 @@ from starlette.routing import Route
 from perfmon.clock import Clock, to_wall
 from perfmon.config import Public
 from perfmon.monitor.badge import Tone, badge
-from perfmon.monitor.components import Choice, Component, State, component, parted, state_of
+from perfmon.monitor.calendar import Calendar
+from perfmon.monitor.components import Choice, Component, State, component, parted, state_of, works
 from perfmon.monitor.history import PERIODS, success_ratio
 from perfmon.monitor.series import CheckSeries, Series
 from perfmon.monitor.status_page import Standing, as_feed, as_html, as_json, share_words
@@ -56,10 +57,11 @@ class View(Protocol):
 class Outsiders:
     """The view of a daemon; `settings` are asked each time, so that a reload is heeded."""
 
-    def __init__(self, series: Series, clock: Clock, settings: Callable[[], Public | None]) -> None:
+    def __init__(self, series: Series, clock: Clock, settings: Callable[[], Public | None], calendar: Calendar) -> None:
         self._series = series
         self._clock = clock
         self._settings = settings
+        self._calendar = calendar
         self._making = asyncio.Lock()
         self._made: tuple[float, Public, Shown] | None = None
 
@@ -88,7 +90,8 @@ class Outsiders:
             shown.append(self._component(key, members, choice))
             await turns.next()
         left_out = len(by_key) - len(shown)
-        standing = Standing(settings.title, self._clock.wall(), shown, left_out)
+        maintenance = works(self._calendar.near(), by_key)
+        standing = Standing(settings.title, self._clock.wall(), shown, left_out, maintenance)
         return Shown(
             html=as_html(standing).encode(errors="replace"),
             json=msgspec.json.encode(as_json(standing)),

@@ -14,6 +14,7 @@ from perfmon.explanation import settings
 from perfmon.maintenance import Open
 from perfmon.model import Alert, Labels, Measurement
 from perfmon.monitor import history
+from perfmon.monitor.calendar import Calendar
 from perfmon.monitor.deliveries import Delivery
 from perfmon.monitor.exemplar import Exemplar, RunId, check_id
 from perfmon.monitor.notify import Notifier
@@ -66,13 +67,19 @@ async def days(series: Series, clock: Clock) -> Json:
     }
 
 
-def target(key: str, series: Series, known: Iterable[Alert], clock: Clock) -> Json:
+def target(key: str, series: Series, known: Iterable[Alert], clock: Clock, calendar: Calendar | None = None) -> Json:
     """One probe with all that is known of it, and the alerts about it; `probe` is None for one that is not watched."""
     past = series.checks.get(key)
+    if past is None:
+        shown, windows = None, []
+    else:
+        shown = Show(series, clock, MINUTES).probe_in_full(past)
+        windows = [] if calendar is None else calendar.past_day(past.check.labels, past.check.target.tags)
     return {
         "now": clock.wall(),
         "version": perfmon.__version__,
-        "probe": None if past is None else Show(series, clock, MINUTES).probe_in_full(past),
+        "probe": shown,
+        "maintenance": [_window(one) for one in windows],
         "alerts": [shown_alert(alert, clock) for alert in known if alert.series == key],
     }
 
@@ -91,11 +98,17 @@ def run(sought: RunId, series: Series, kept: Callable[[str], Exemplar | None], c
 
 
 async def alerts(
-    known: Iterable[Alert], notifier: Notifier, clock: Clock, *, mode: str, maintenance: Iterable[Open]
+    known: Iterable[Alert],
+    notifier: Notifier,
+    clock: Clock,
+    *,
+    mode: str,
+    maintenance: Iterable[Open],
+    coming: Iterable[Open] = (),
 ) -> Json:
     """Every alert that is pending or firing, or was resolved and has not been pending since, and who was told of it.
 
-    `maintenance` are the windows that are open.
+    `maintenance` are the windows that are open, `coming` the next ones.
     """
 
     def show(alert: Alert) -> Json:
@@ -104,9 +117,14 @@ async def alerts(
     return {
         "now": clock.wall(),
         "mode": mode,
-        "maintenance": [{"name": one.window.name, "since": one.since, "until": one.until} for one in maintenance],
+        "maintenance": [_window(one) for one in maintenance],
+        "maintenance_next": [_window(one) for one in coming],
         "alerts": await _in_turns(clock, show, known),
     }
+
+
+def _window(one: Open) -> Json:
+    return {"name": one.window.name, "since": one.since, "until": one.until}
 
 
 async def _in_turns(clock: Clock, show: Callable[[Subject], Json], subjects: Iterable[Subject]) -> list[msgspec.Raw]:

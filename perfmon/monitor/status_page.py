@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from perfmon.clock import iso
 from perfmon.model import Count
-from perfmon.monitor.components import Component, Outage, State
+from perfmon.monitor.components import Component, Outage, State, Work
 from perfmon.monitor.history import failed_shares, success_ratio
 from perfmon.monitor.tally import DAY_S, QUARTER_S
 
@@ -30,6 +30,7 @@ class Standing(NamedTuple):
     now: float  # Unix time
     components: Sequence[Component]
     left_out: int = 0  # components beyond what a page holds
+    works: Sequence[Work] = ()  # maintenance under way and to come, by when it begins
 
 
 def as_html(standing: Standing) -> str:
@@ -56,6 +57,7 @@ def as_html(standing: Standing) -> str:
 <p class="when">As of {_time(standing.now, f"{_stamp(standing.now)} UTC")}. This page renews itself every minute.</p>
 </header>
 <main>
+{_maintenance(standing)}
 {_groups(standing)}
 {_past(standing)}
 </main>
@@ -73,6 +75,9 @@ def as_json(standing: Standing) -> Json:
         "now": round(standing.now, 3),
         "state": state,
         "sentence": sentence,
+        "maintenance": [
+            {"since": round(one.since), "until": round(one.until), "names": list(one.names)} for one in standing.works
+        ],
         "components": [_component_json(one) for one in standing.components],
     }
 
@@ -143,6 +148,25 @@ def _name(component: Component) -> str:
 
 
 # ---------------------------------------------------------------- HTML
+
+
+_NAMED = 5
+
+
+def _maintenance(standing: Standing) -> str:
+    if not standing.works:
+        return ""
+    items = "".join(_work(one, standing.now) for one in standing.works[:20])
+    return f'<section><h2>Maintenance</h2><ul class="works">{items}</ul></section>'
+
+
+def _work(one: Work, now: float) -> str:
+    open_ = one.since <= now
+    until = _time(one.until, _stamp(one.until))
+    when = f"under way until {until}" if open_ else f"{_time(one.since, _stamp(one.since))} – {until}"
+    names = escape(", ".join(one.names[:_NAMED]))
+    more = f" and {len(one.names) - _NAMED} more" if len(one.names) > _NAMED else ""
+    return f'<li class="work{" open" if open_ else ""}"><span class="when">{when}</span><b>{names}</b>{more}</li>\n'
 
 
 def _groups(standing: Standing) -> str:

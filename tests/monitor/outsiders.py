@@ -10,6 +10,7 @@ from web_face import FakeView
 from perfmon.clock import ManualClock
 from perfmon.config import Public
 from perfmon.model import Check, Failure, Measurement, Module, Target
+from perfmon.monitor.calendar import Calendar
 from perfmon.monitor.public import Outsiders
 from perfmon.monitor.series import Series
 from perfmon.monitor.tally import Counted
@@ -48,7 +49,9 @@ class Street(FakeView):
         self.clock = ManualClock(wall=1_800_000_000.0)
         self.series = Series(self.clock)
         self.settings = settings or Public(title="Example Shop", select={"tag": "public"}, show_target=False, listen=())
-        self.outsiders = Outsiders(self.series, self.clock, lambda: self.settings)
+        self.windows = ()  # of maintenance
+        calendar = Calendar(lambda: self.windows, self.clock)
+        self.outsiders = Outsiders(self.series, self.clock, lambda: self.settings, calendar)
 
     def add(self, one, *outcomes, days=()):
         """Watch it; `days` are (ago, runs, failures), `outcomes` the newest runs, None for one that succeeded."""

@@ -555,3 +555,24 @@ def test_each_row_has_its_last_day_which_is_asked_for_once_a_minute(visit):
     assert "last day: 98.17 % of runs succeeded, failures in 2 quarters of an hour" == labels[0]
     assert "last day: no run is known" == labels[2]
     assert 1 == asked
+
+
+# ---------------------------------------------------------------- maintenance
+
+
+def window(name, since_s, until_s):
+    return {"name": name, "since": time.time() + since_s, "until": time.time() + until_s}
+
+
+def test_maintenance_that_is_under_way_and_to_come_is_told(visit):
+    view = WatchedView(*house())
+    view.maintenance, view.coming = [window("move <b>", -3_700, 3_600)], [window("nightly", 7_200, 9_000)]
+    with served(view) as address:
+        tab = visit(address)
+        shown = tab.ask("[...document.querySelectorAll('.work')].map((one) => [one.className, one.innerText])")
+        view.maintenance = view.coming = []
+        tab.until("document.getElementById('maintenance').hidden", meanwhile=ASK_NOW)
+
+    assert ["work open", "work"] == [kind for kind, _ in shown]
+    assert shown[0][1].startswith("move <b> under way for 1 h 1 min, until ")
+    assert shown[1][1].startswith("nightly from ")

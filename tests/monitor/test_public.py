@@ -8,6 +8,8 @@ import msgspec
 import pytest
 from outsiders import INSIDE, REFUSED, STATUS, Client, Street, check, street
 
+from perfmon.clock import iso
+from perfmon.maintenance import Maintenance, dates
 from perfmon.model import Reason
 from perfmon.monitor import public
 from perfmon.monitor.components import WORDS
@@ -146,6 +148,21 @@ def test_of_too_many_those_that_are_up_are_left_out(monkeypatch):
     assert "2 of 5 are down" in page
     assert "2 more are not shown." in page
     assert {"b", "e"} < components(view).keys()
+
+
+def test_maintenance_of_what_is_shown_is_announced_without_its_name():
+    view = street()
+    at = iso(view.clock.wall())[:11]
+    view.windows = (
+        Maintenance(name="secret move", when=dates(f"{at}07:00", f"{at}10:00", "UTC"), select={"probe": "s*"}),
+        Maintenance(name="secret audit", when=dates(f"{at}20:00", f"{at}21:00", "UTC"), select={"probe": "till"}),
+        Maintenance(name="secret", when=dates(f"{at}07:00", f"{at}21:00", "UTC"), select={"probe": "warehouse"}),
+    )
+    page, told = alone(view).get("/").text, alone(view).get("/status.json").json()["maintenance"]
+
+    assert [["shop"], ["till"]] == [one["names"] for one in told]
+    assert "under way until" in page
+    assert [False, False] == ["secret" in page, "warehouse" in page]
 
 
 EVIL = "<script>alert(1)</script>\"'&\u202eevil"

@@ -344,3 +344,17 @@ def test_a_strip_is_read_by_arrows(visit):
 
     assert newest.endswith(": 60 runs, 60 failed (100 %)")
     assert before.endswith(": 60 runs, 41 failed (68.33 %)")
+
+
+def test_maintenance_is_marked_in_the_last_day(visit):
+    view = WatchedView(*house())
+    view.maintenance = [{"name": "move", "since": time.time() - 3_000, "until": time.time() + 3_000}]
+    with served(view) as address:
+        tab = visit(address, checkout(view)["key"])
+        cells = tab.ask("document.querySelector('.cells .kept').getAttribute('d').split('z').length - 1")
+        tab.ask("document.querySelector('.cells').focus()")
+        tab.press("ArrowLeft")
+        newest = tab.text(".past .readout")
+
+    assert cells in (4, 5)
+    assert newest.endswith("60 failed (100 %); maintenance")

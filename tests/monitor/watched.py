@@ -24,6 +24,7 @@ class WatchedView(FakeView):
         self.known_alerts = list(alerts)
         self.known_runs = {}  # by the id of an exemplar
         self.leaks, self.restarts, self.cgroups = [], [], []  # of the group that is asked for
+        self.maintenance, self.coming = [], []  # windows that are open, and the next ones
         self.refusal = ""  # of the next run that somebody asks for
         self.explanation = None  # of it
 
@@ -49,12 +50,16 @@ class WatchedView(FakeView):
         return {"now": now, "from": now // 900 * 900 - 95 * 900, "every_s": 900.0, "probes": shown}
 
     async def alerts(self):
-        return {"now": time.time(), "alerts": self.known_alerts}
+        return {
+            "now": time.time(), "alerts": self.known_alerts, "maintenance": self.maintenance,
+            "maintenance_next": self.coming,
+        }  # fmt: skip
 
     def target(self, key):
         known = next((probe for probe in self.probes if probe["key"] == key), None)
         about = [one for one in self.known_alerts if known and one["labels"].get("probe") == known["probe"]]
-        return {"now": time.time(), "version": "0.1.0", "probe": known and in_full(known), "alerts": about}
+        return {"now": time.time(), "version": "0.1.0", "probe": known and in_full(known), "alerts": about,
+                "maintenance": self.maintenance}  # fmt: skip
 
     def group(self, sampler, group, cgroup):
         found = next((one for one in self.samplers if one["sampler"] == sampler), None)

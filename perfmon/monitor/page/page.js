@@ -5,6 +5,7 @@ import { icon, local, startAsking } from "./asking.js";
 import { minutesShown, slotOf } from "./chart.js";
 import { byId, setAttribute, setClass, setHidden, setText } from "./dom.js";
 import { count, span, stamp } from "./format.js";
+import { showMaintenance } from "./maintenance.js";
 import { showDays, showProbes, startProbes, tickProbes } from "./probes.js";
 import { showSamplers, tickSamplers } from "./samplers.js";
 
@@ -49,6 +50,7 @@ function show() {
   state.oldest = Math.min(state.oldest, ...probes.map(oldestOf), ...samplers.flatMap((sampler) => sampler.series).map(oldestOf));
   const minutes = minutesShown(state.oldest, slotOf(now()));
   state.counts = showProbes(probes, now(), minutes);
+  showMaintenance(state.alerts, now());
   state.alertCounts = showAlerts(state.alerts.alerts, now());
   state.samplersDown = showSamplers(samplers, now(), minutes);
   setHidden(byId("empty"), probes.length + samplers.length > 0);

@@ -46,8 +46,8 @@ export function readStrip(title, ends) {
   plot.addEventListener("pointerleave", () => point(view, null));
   plot.addEventListener("blur", () => point(view, null));
   plot.addEventListener("keydown", (event) => step(view, event));
-  const draw = (shown, kept) => {
-    view.shown = shown;
+  const draw = (shown, kept = () => false) => {
+    view.shown = { ...shown, kept };
     drawn.draw({ failed: shown.counts.map(([runs, failures]) => (runs ? failures / runs : null)), kept });
     const [runs, failures] = total(shown.counts);
     setText(ratio, runs ? `${share(1 - failures / runs)} up` : "");
@@ -93,5 +93,6 @@ function point(view, x) {
   if (x === null) return setText(view.readout, inWords(shown));
   const [runs, failures] = shown.counts[x];
   const what = runs ? `${count(runs, "run")}, ${failures ? `${failures.toLocaleString("en")} failed (${share(failures / runs)})` : "none failed"}` : "nobody looked";
-  setText(view.readout, `${slotName(shown.from + x * shown.every_s, shown.every_s)}: ${what}`);
+  const work = shown.kept(x) ? "; maintenance" : "";
+  setText(view.readout, `${slotName(shown.from + x * shown.every_s, shown.every_s)}: ${what}${work}`);
 }

@@ -46,7 +46,7 @@ function take(answer, found) {
   setText(byId("hour-title"), `Latency, last ${past(minutes)}`);
   chart.draw(probe.history, { minutes, intervalS: probe.interval_s });
   showFigures();
-  showPast();
+  showPast(answer.maintenance ?? []);
   const most = Math.max(...probe.recent.map((run) => run.duration_s), 0);
   showRuns(probe.recent.map((run) => ({ run, most })), ({ run }) => String(run.at));
   setText(byId("runs-said"), runsInWords(probe.recent));
@@ -107,10 +107,11 @@ function showFigures() {
   byId("figures").replaceChildren(...figures.map(([name, value]) => h("li", { class: name }, h("span", { class: "swatch" }), `${name} ${latency(value)}`)));
 }
 
-function showPast() {
+function showPast(windows) {
   const periods = Object.entries(probe.uptime).map(([name, { runs, failures, success_ratio: ratio }]) => [name, share(ratio), `${count(runs, "run")}, ${failures.toLocaleString("en")} failed`]);
   byId("uptime").replaceChildren(...periods.map(([name, ratio, words]) => h("div", { title: words }, h("dt", {}, name.replace(/(\d)(\D)/, "$1 $2")), h("dd", {}, ratio))));
-  day.draw(probe.day);
+  const { from, every_s: every } = probe.day;
+  day.draw(probe.day, (cell) => windows.some(({ since, until }) => since < from + (cell + 1) * every && until > from + cell * every));
   days.draw(probe.days);
   incidents = showIncidents(probe.incidents, (incident) => String(incident.began_at));
   setHidden(byId("incidents-none"), probe.incidents.length > 0);
