@@ -103,14 +103,18 @@ class Outsiders:
         if settings is None:
             return None
         choice = Choice(select=settings.select, show_target=settings.show_target)
-        members = parted(self._series.checks.values(), choice).get(key)
+        members = parted(self._called(key), choice).get(key)
         return None if members is None else self._component(key, members, choice)
 
     def _any(self, key: str) -> Component | None:
+        members = self._called(key)
+        return self._component(key, members, Choice(select={})) if members else None
+
+    def _called(self, key: str) -> list[CheckSeries]:
+        """The check of that key, or those of the probe of that name."""
         past = self._series.checks.get(key)
         of_probe = (one for one in self._series.checks.values() if one.check.target.probe == key)
-        members = [past] if past is not None else list(of_probe)
-        return self._component(key, members, Choice(select={})) if members else None
+        return [past] if past is not None else list(of_probe)
 
     def _component(self, key: str, members: Sequence[CheckSeries], choice: Choice) -> Component:
         minute = self._series.minute(self._clock.monotonic())
