@@ -199,6 +199,8 @@ def for_s(config: Config) -> float:
 
 def evaluate(window: Window, config: Config) -> Verdict:
     """Critical for a leak, or for more growth than the simple rule allows; waiting until there is enough to judge."""
+    if window.gone_s > max(_GONE_READINGS * window.interval_s, every_s(config)):
+        return _gone(window, config)
     covered_s = window.times[-1] - window.times[0] if len(window) else 0.0
     if covered_s < _COVERED * config.window_s:
         seen = f"{format_duration(covered_s, brief=True)} of {window.metric} so far"
@@ -237,6 +239,7 @@ _WINDOW_S = 1800.0
 _SIMPLE_S = 600.0
 _HORIZON_S = 14 * 86_400.0
 _SEASONS = 2
+_GONE_READINGS = 3  # without it, of a sampler that reads others: one alone may be a restart
 _COVERED = 0.5  # of the window must have been seen
 _VERDICTS = 30  # a window
 _FASTEST_S = 1.0
@@ -370,6 +373,14 @@ def _heap(window: Window, judged: Judgement) -> Heap:
     return leak.heap_beside(
         judged.growth.slope, track(_BLOCKS), [track(name) for name in _MALLOC if name in window.beside]
     )
+
+
+def _gone(window: Window, config: Config) -> Verdict:
+    """Fine: what ended leaks no more, and its successor has yet to show that it does."""
+    seen = format_duration(window.gone_s, brief=True)
+    why = f"it is gone: no {window.metric} for {seen}, while its sampler reads on"
+    word = "" if config.simple else "insufficient_data"
+    return Verdict(level="ok", why=why, n=len(window), facts=_stateset(word) if word else {}, word=word)
 
 
 def _insufficient(why: str, n: int) -> Verdict:

@@ -165,6 +165,7 @@ class Series:
             lows=[stretch.low for stretch in found],
             restarts=sorted((*restarts_of(found), *summary.cuts(now))),
             ceiling=self._ceiling(key),
+            gone_s=self._gone_s(key),
         )
 
     @contextmanager
@@ -256,6 +257,14 @@ class Series:
     def _unix(self, at: float) -> float:
         """Unix time by the clock of the daemon's start: it goes on evenly when somebody sets the clock."""
         return at - self._minute_anchor
+
+    def _gone_s(self, key: str) -> float:
+        """How long a sampler has read others without this one; 0 while it reads nothing, for then nobody knows."""
+        series = self._samples.get(key)
+        last = None if series is None else self.samplers[series.sampler.key].last
+        if series is None or series.last_at is None or last is None or not last.samples:
+            return 0.0
+        return last.at - series.last_at
 
     def _ceiling(self, key: str) -> float | None:
         """What a sampler's series cannot pass, as of the last reading; None when nobody knows."""

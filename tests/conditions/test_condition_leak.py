@@ -379,3 +379,17 @@ def test_of_what_does_not_grow_nothing_is_said():
 
 def test_python_tells_of_memory_alone():
     assert "the series is in bare numbers, and python tells of memory" == leak.problem(leak.parse(INSIDE), "gauge", "")
+
+
+# ---------------------------------------------------------------- what is gone
+
+
+@pytest.mark.parametrize("raw", [{"window": "42m"}, {"growth": "100KiB/min"}], ids=["by shape", "the simple rule"])
+def test_what_is_gone_leaks_no_more(raw):
+    """Longer than a restart takes: three readings, and once from one judgement to the next."""
+    least_s = max(3 * 10.0, leak.every_s(leak.parse(raw)))
+    still, gone = (judge(raw, replace(window(memory(1.2)), gone_s=gone_s)) for gone_s in (least_s, least_s + 1.0))
+
+    assert ("critical", "ok") == (still.level, gone.level)
+    assert re.match(r"it is gone: no memory for \S+, while its sampler reads on$", gone.why)
+    assert ("insufficient_data" if "window" in raw else "") == gone.word

@@ -1,6 +1,8 @@
 """A process that leaks, watched by the daemon: verdict, gauges, alert; and all of it goes on after a restart."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -52,5 +54,11 @@ state: {{path: state.sqlite3}}
     with perfmon(tmp_path, f"--config.file={file}") as daemon:
         eventually(lambda: daemon.metric("perfmon_leak_verdict", verdict="leak"), "it is known again", within_s=15)
         [alert] = daemon.alerts()
+        os.kill(leaky, signal.SIGKILL)
+        eventually(
+            lambda: [one for one in daemon.alerts() if one["state"] != "firing"], "its alert is over", within_s=20
+        )
+        [over] = daemon.alerts()
+    assert over["why"].startswith(f"it is gone: no {RSS} for ")
     seen_s = float(re.search(r" over ([0-9.]+)s, n ", alert["why"])[1])
     assert time.monotonic() - began + 2 < seen_s  # it rests on what the former daemon saw

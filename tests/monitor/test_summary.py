@@ -153,6 +153,21 @@ def test_a_slow_leak_is_still_one_after_it_was_looked_into(clock):
     assert 16_384 == pytest.approx(judged[1].growth.slope, rel=0.05)
 
 
+def test_a_series_is_gone_while_its_sampler_reads_others_and_not_while_it_reads_nothing(clock):
+    series = watched(clock)
+
+    def gone_s(*samples, error=""):
+        clock.advance(10.0)
+        reading = Reading(sampler=SHOP, at=clock.monotonic(), duration_s=0.0, samples=samples, error=error)
+        series.add_reading(SHOP, reading)
+        return series.long_window(KEY, RSS, 3600.0, clock.monotonic()).gone_s
+
+    up = Sample(name="perfmon_process_up", value=0.0, labels={"group": "shop"})
+    back = Sample(name=RSS, value=1.0, labels={"group": "shop"})
+
+    assert [10.0, 20.0, 0.0, 0.0] == [gone_s(up), gone_s(up), gone_s(error="no /proc"), gone_s(up, back)]
+
+
 def test_a_long_window_knows_the_ceiling_that_was_read_with_it(clock):
     used, total = "perfmon_host_memory_used_bytes", "perfmon_host_memory_total_bytes"
     host = Sampler(name="host", kind="host", interval_s=10.0, config=None)
