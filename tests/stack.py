@@ -180,12 +180,12 @@ probes:
 samplers:
   - {{name: host, interval: 1s, host: {{}}}}
   - {{name: processes, interval: 1s, process: {{groups: [{{name: nginx, pidfile: {nginx.pidfile}}}, {{name: perfmon, self: true}}]}}}}
-  - {{name: leaking, interval: 200ms, process: {{groups: [{{name: shop, port: {shop.rpartition(":")[2]}}}]}}}}
+  - {{name: leaking, interval: 200ms, process: {{groups: [{{name: shop, port: {shop.rpartition(":")[2]}}}, {{name: alertmanager, port: {alertmanager.rpartition(":")[2]}}}]}}}}
   - {{name: units, interval: 1s, cgroup: {{root: {folder}/cgroup, groups: [{{name: api, path: /system.slice/*}}]}}}}
 rules:
   - {{name: ShopLeak, metric: perfmon_process_private_memory_bytes, select: {{group: shop}}, leak: {{window: 40s, limit: 1GiB}}}}
   - {{name: CgroupLeak, metric: perfmon_cgroup_memory_anonymous_bytes, leak: {{window: 40s}}}}
-  - {{name: FdLeak, metric: perfmon_process_open_fds, leak: {{window: 40s}}}}
+  - {{name: FdLeak, metric: perfmon_process_open_fds, select: {{group: alertmanager}}, leak: {{window: 40s}}}}
   - {{name: NginxDown, select: {{probe: nginx}}, threshold: "rate < 50% over 5s", for: 3s, severity: critical}}
 receivers:
   - {{name: alertmanager, alertmanager: {{urls: ["{alertmanager}"]}}}}
