@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perfmon.errors import UsageError
 from perfmon.model import Module, Target
-from perfmon.monitor import guard, public
+from perfmon.monitor import guard, openapi, public
 from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.listen import serve
@@ -160,6 +160,7 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
         Route("/api/v1/run", _by_name(_run)),
         Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
+        Route("/api/v1/openapi.json", _by_name(_openapi)),
         *public.routes(view, _STATUS_CSS.read_bytes(), alone=False),
     ]
     application = _application(routes, view, gate)
@@ -302,11 +303,11 @@ async def _reload(request: Request) -> Response:
     problems = await _view(request).reload()
     if problems:
         return _words(500, "failed to reload config:\n" + "\n".join(problems))
-    return Response()
+    return Response(media_type="text/plain")
 
 
 async def _targets(request: Request) -> Response:
-    text = _parameter(request, "minutes") or "60"
+    text = _parameter(request, "minutes") if "minutes" in request.query_params else "60"
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 60):
         return _words(400, f'parameter "minutes" must be 1 to 60, not {json.dumps(text[:20])}')
     return _json(await _view(request).targets(int(text)))
@@ -364,6 +365,10 @@ async def _run_now(request: Request) -> Response:
 
 async def _alerts(request: Request) -> Response:
     return _json(await _view(request).alerts())
+
+
+async def _openapi(_request: Request) -> Response:
+    return _json(openapi.document())
 
 
 # ---------------------------------------------------------------- the page's files
