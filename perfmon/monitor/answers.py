@@ -187,6 +187,7 @@ class Alert(Answer, frozen=True, kw_only=True):
     value: float | None
     limit: float | None
     why: str
+    held_back: str  # why a pending one does not fire although it is time, "" when it is not so
 
 
 class AlertInFull(Alert, frozen=True, kw_only=True):
@@ -197,11 +198,21 @@ class AlertInFull(Alert, frozen=True, kw_only=True):
     waiting: list[Waiting]
 
 
+class Window(Answer, frozen=True, kw_only=True):
+    """A maintenance window, open from the one time to the other."""
+
+    name: str
+    since: float
+    until: float
+
+
 class Alerts(Answer, frozen=True, kw_only=True):
     """Every alert that is pending, firing, or was resolved."""
 
     now: float
     mode: str
+    maintenance: list[Window]  # open now
+    maintenance_next: list[Window]
     alerts: list[AlertInFull]
 
 
@@ -323,6 +334,7 @@ class Target(Answer, frozen=True, kw_only=True):
     now: float
     version: str
     probe: ProbeInFull | None
+    maintenance: list[Window]  # of the last day
     alerts: list[Alert]
 
 

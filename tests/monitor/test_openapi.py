@@ -67,6 +67,9 @@ def daemon(tmp_path_factory):
                     "thresholds": {"memory_growth": "10MiB/min"},
                 }
             ],
+            "maintenance": [
+                {"name": "long", "from": "2026-01-01T00:00", "to": "2099-01-01T00:00", "select": {"probe": "up"}}
+            ],
             "rules": [{"name": "Down", "select": {"probe": "<down>"}, "threshold": "rate < 50% over 2s"}],
         }
         (folder / "perfmon.yml").write_text(json.dumps(config))
@@ -93,7 +96,8 @@ def test_real_answers_have_these_fields_and_no_others(daemon):
     run_id = re.search(r'run_id="([^"]+)"', get(daemon.url + "/metrics", headers=OPENMETRICS)[1])[1]
     assert run_id == read(f"/api/v1/run?id={run_id}", answers.Run).run.id
     assert read("/api/v1/group?sampler=own&group=perfmon", answers.Group).group.leaks
-    assert read("/api/v1/alerts", answers.Alerts).alerts
+    told = read("/api/v1/alerts", answers.Alerts)
+    assert (["long"], 1) == ([window.name for window in told.maintenance], len(told.alerts))
     assert read("/api/v1/days", answers.Days).probes
     assert None is read("/api/v1/target?key=gone", answers.Target, 404).probe
     assert None is read("/api/v1/group?sampler=a&group=b", answers.Group, 404).group
