@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 
 import psutil
 import pytest
@@ -77,7 +78,9 @@ def test_listeners_are_found_with_those_who_hold_them(family, address):
 
         assert {f"socket:[{os.fstat(server.fileno()).st_ino}]"} == links
         assert procfs.holds(os.getpid(), links)
-        assert not procfs.holds(os.getppid(), links)
+        with subprocess.Popen(["sleep", "60"]) as another:
+            assert not procfs.holds(another.pid, links)
+            another.kill()
     assert set() == procfs.listeners(port)
 
 

@@ -103,7 +103,7 @@ LONG = b'["' + b"a" * MAX_BYTES + b'"]'
         (endless_header, ""),
         (garbage, ""),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else "",  # functions have addresses, which differ by process
 )
 async def test_a_faulty_server_is_told_in_a_sentence_in_time_without_the_path(network, handler, words):
     async with finding(network, handler, "/hidden-path", timeout=1.0) as finder:
