@@ -18,7 +18,11 @@ run: .venv/.runtime ## Watch a real service (the shop), this machine and perfmon
 
 test: .venv/.dev servers ## Everything: checks, unit tests, real servers
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest --reruns 2 --reruns-delay 1 # a busy machine gets more tries; who needed it stands in the summary
+	@# Two at a time; a busy machine gets more tries, who needed them stands in the summary. Who failed beside others is
+	@# tried alone (exit code 1: tests failed; others, such as 2 for files that cannot be read, end it).
+	$(BIN)/pytest -n 2 --dist loadfile -m "not alone" --reruns 1 --reruns-delay 1 \
+	  || { test $$? -eq 1 && $(BIN)/pytest --last-failed --last-failed-no-failures none --reruns 1 --reruns-delay 1; }
+	$(BIN)/pytest -m alone --reruns 2 --reruns-delay 1
 
 check: .venv/.dev ## Format, lint, strict types, drift of generated files
 	$(BIN)/ruff format --check --quiet $(SOURCES)

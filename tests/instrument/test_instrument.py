@@ -18,6 +18,8 @@ from perfmon.instrument import malloc, python
 from perfmon.instrument.page import Page
 from perfmon.instrument.pauses import watched
 
+pytestmark = pytest.mark.alone
+
 LOADED = """
 import sys
 from perfmon.instrument import python

@@ -330,6 +330,7 @@ def test_of_many_probes_a_group_shows_what_fails_until_it_is_unfolded(visit):
 # ---------------------------------------------------------------- many, and hostile
 
 
+@pytest.mark.alone
 def test_a_thousand_probes_show_soon_and_update_in_place(visit, new_tab):
     view = WatchedView(fleet(1000))
     with served(view) as address:

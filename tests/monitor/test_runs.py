@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import pytest
 from servers import serve, silent
 
 from perfmon import measure
@@ -14,6 +15,8 @@ from perfmon.model import Module, Target
 from perfmon.monitor.runs import HUNG_S, Runs
 from perfmon.monitor.selfmetrics import Instruments
 from perfmon.probes import http
+
+pytestmark = pytest.mark.alone
 
 INTERVAL_S = 0.1
 

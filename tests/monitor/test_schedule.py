@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from perfmon.clock import ManualClock, SystemClock
 from perfmon.monitor.schedule import SLOT_S, Grid, Like, Schedule, phase
 
+pytestmark = pytest.mark.alone
+
 
 def taken(grid, now):
     return [(due.item, round(due.at, 6), due.skipped) for due in grid.take(now)]

@@ -13,6 +13,8 @@ from perfmon.offer import Closed, Course
 from perfmon.run import percentile
 from perfmon.simulators import shop
 
+pytestmark = pytest.mark.alone
+
 SLACK_S = 0.03  # this machine may be busy with other tests
 
 

@@ -16,6 +16,8 @@ from loading import served
 
 from perfmon.cli import run
 
+pytestmark = pytest.mark.alone
+
 
 class Ended(msgspec.Struct):
     returncode: int

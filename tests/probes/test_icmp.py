@@ -16,6 +16,8 @@ from real_blackbox import running_blackbox
 from perfmon.network.icmp_packet import build_request, checksum, read_echo
 from perfmon.probes.icmp import Config, _Tally, check, check_target
 
+pytestmark = pytest.mark.alone
+
 TESTS = Path(__file__).parents[1]
 
 allowed = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: raw sockets, network namespaces")
