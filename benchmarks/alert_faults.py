@@ -44,6 +44,8 @@ RESEND_S = 6.0  # a firing alert holds four times as long: longer than all that 
 GIVE_UP_S = 60.0
 NOTED_S = 1.0  # that a page was taken is on the disk, also of a busy machine
 FAULTS = ("hang", "refuse", "500", "429", "reset", "reset after taking", "kill after taking")
+BLOCKING = FAULTS[:5]
+NOTICED_S = 0.8  # after a target turned, its alert began or ended
 QUICKLY = (
     "from perfmon.monitor import notify; notify.FIRST_RETRY_S = 0.1; notify.LONGEST_RETRY_S = 0.5;"
     "from perfmon.__main__ import main; main()"
@@ -125,14 +127,21 @@ def _half(rng: random.Random, mode: str) -> tuple[Act, ...]:
     def when() -> float:
         return rng.uniform(0, WINDOW_S)
 
-    acts = [Act(when(), "turn", target) for target in range(TARGETS)]
-    acts += [
+    turns = [Act(when(), "turn", target) for target in range(TARGETS)]
+    faults = [
         Act(when(), rng.choice(FAULTS), lasts_s=rng.uniform(0.1, LONGEST_FAULT_S)) for _ in range(rng.randint(1, 3))
     ]
-    acts += [Act(when(), "kill") for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+    kills = [Act(when(), "kill") for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+    acts = [*turns, *faults, *kills, *rng.choice(([], _trap(rng, turns[0].at_s)))]
     if mode == "alertmanager":
         acts += [Act(when(), "restart") for _ in range(rng.choice((0, 1)))]
     return tuple(sorted(acts))
+
+
+def _trap(rng: random.Random, turned_at_s: float) -> list[Act]:
+    """A kill while an alert has just begun or ended, and could not be told yet."""
+    fault = Act(turned_at_s, rng.choice(BLOCKING), lasts_s=LONGEST_FAULT_S)
+    return [fault, Act(turned_at_s + rng.uniform(NOTICED_S, LONGEST_FAULT_S), "kill")]
 
 
 # ---------------------------------------------------------------- playing it
