@@ -433,10 +433,11 @@ def backoff_s(retries: int, retry_after_s: float | None, jitter: float) -> float
 
 def reminder_due(fired_at: float, every_s: float, after: float, until: float) -> float | None:
     """The last time of `fired_at` + k x `every_s`, k = 1, 2, ..., that lies in (after, until]; None when none does."""
-    if every_s <= 0 or until < fired_at + every_s:
+    if every_s <= 0:
         return None
-    due_at = fired_at + (until - fired_at) // every_s * every_s
-    return due_at if due_at > after else None
+    # Counted on both sides alike: compared as instants, one that falls on a side would be lost to rounding.
+    before, by_now = (max(0.0, (instant - fired_at) // every_s) for instant in (after, until))
+    return fired_at + by_now * every_s if by_now > before else None
 
 
 def _parts_of_callbacks(callbacks: Sequence[Callback]) -> list[_Part]:
