@@ -12,16 +12,17 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
 from perfmon import units
 from perfmon.model import Verdict, Window
+from perfmon.promql import Source
 from perfmon.shift import Shift, compare, medians
 from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, format_ratio, quoted
 
-__all__ = ["Config", "Settings", "Written", "evaluate", "every_s", "parse", "problem", "span_s", "written"]
+__all__ = ["Config", "Settings", "Written", "evaluate", "every_s", "parse", "problem", "promql", "span_s", "written"]
 
 Direction = Literal["up", "down", "any"]
 Length = Annotated[Duration, msgspec.Meta(ge=60, le=31 * 86_400.0)]
@@ -91,6 +92,11 @@ def span_s(config: Config) -> float:
 def every_s(config: Config) -> float:
     """Thirty times a window, once in ten seconds at most and every ten minutes at least."""
     return min(max(config.window_s / 30, 10.0), 600.0)
+
+
+def promql(config: Config, source: Source, severity: str = "") -> NoReturn:  # noqa: ARG001 -- every condition is asked alike
+    """ValueError: blocks of medians and their test are no functions of PromQL."""
+    raise ValueError("Prometheus has no test of whether a level changed beyond chance and season")
 
 
 def evaluate(window: Window, config: Config) -> Verdict:

@@ -295,8 +295,6 @@ def _bound(one: Threshold, severity: str) -> float | None:
     limit = one.limits[-1 if severity == "critical" else 0]
     if severity == "critical" and limit.level == "warning":
         return None
-    if limit.factor:
-        raise ValueError("a limit that hangs on a baseline is known to perfmon alone")
     return limit.quantity.value
 
 

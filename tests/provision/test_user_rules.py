@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmon import config, promql, selection
+from perfmon import config, kinds, promql, selection
 from perfmon.commands.rules import command
 from perfmon.provision.user_rules import Scraping, document
 
@@ -154,6 +154,16 @@ def test_what_cannot_be_said_is_left_out_with_the_reason(tmp_path):
     assert (("First", why),) == made.missing
     assert f"  # First is missing: {why}\n" in made.text
     assert [] == alerts(made.text)
+
+
+def test_a_change_is_for_perfmon_to_find(tmp_path):
+    made = document(read(tmp_path, "{name: Moved, metric: duration, change: {}}"))
+
+    assert (("Moved", "Prometheus has no test of whether a level changed beyond chance and season"),) == made.missing
+
+
+def test_every_condition_says_itself_in_promql_or_why_it_cannot():
+    assert [] == [name for name in kinds.names("conditions") if not hasattr(kinds.load("conditions", name), "promql")]
 
 
 def test_the_command_writes_both_files_and_tells_what_it_left_out(tmp_path):
