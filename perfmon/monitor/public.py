@@ -206,7 +206,8 @@ def _badge_answer(request: Request, view: View, *, chosen: bool) -> Response:
 
 def _cached(request: Request, body: bytes, media_type: str, max_age_s: int) -> Response:
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-    headers = {"Cache-Control": f"public, max-age={max_age_s}", "ETag": etag}
+    # Not "public": a cache on the way would then give strangers what a password was asked for (RFC 9111, 3.5).
+    headers = {"Cache-Control": f"max-age={max_age_s}", "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=media_type)

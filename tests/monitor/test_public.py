@@ -199,11 +199,12 @@ def test_a_badge_that_is_none_says_what_there_is(path, status):
     assert "expected a" in answer.text
 
 
-def test_answers_may_be_cached_and_badges_stand_in_other_sites():
+def test_answers_may_be_cached_but_not_for_others_than_who_asked_and_badges_stand_in_other_sites():
+    """`public` would let a proxy keep for everybody what it got with somebody's password."""
     outside = alone(street())
     page, badge = outside.get("/status.json"), outside.get(BADGES[0])
 
-    assert ("public, max-age=30", "public, max-age=60") == (
+    assert ("max-age=30", "max-age=60") == (
         page.headers["cache-control"],
         badge.headers["cache-control"],
     )

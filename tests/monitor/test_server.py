@@ -181,6 +181,10 @@ async def test_a_client_that_disconnects_cancels_its_probe_within_100_ms(server,
         ("GET", "/api/v1/run?id=x"),
         ("GET", "/group?sampler=x&group=y"),
         ("GET", "/api/v1/group?sampler=x&group=y"),
+        ("GET", "/status"),
+        ("GET", "/status.json"),
+        ("GET", "/status.atom"),
+        ("GET", "/badge/state?key=x"),
     ],
 )
 async def test_a_rebound_dns_name_can_neither_read_nor_probe_nor_reload(ask, view, host, method, path):

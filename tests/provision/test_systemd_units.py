@@ -73,7 +73,7 @@ def test_a_misspelt_setting_would_be_found(analyze):
 
 @pytest.mark.servers
 @pytest.mark.parametrize(
-    ("drop_in", "at_most"), [("", 1.4), ("icmp.conf", 1.8), ("processes.conf", 2.1), ("socket.conf", 1.4)]
+    ("drop_in", "at_most"), [("", 1.2), ("icmp.conf", 1.6), ("processes.conf", 1.9), ("socket.conf", 1.2)]
 )
 def test_the_unit_is_exposed_no_more_than_it_must_be(analyze, drop_in, at_most):
     threshold = f"--threshold={round(at_most * 10)}"
