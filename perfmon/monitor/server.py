@@ -161,7 +161,10 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
         Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
         Route("/api/v1/openapi.json", _by_name(_openapi)),
-        *(Route(one.path, _by_name(one.endpoint)) for one in public.routes(view, _STATUS_CSS.read_bytes(), alone=False)),
+        *(
+            Route(one.path, _by_name(one.endpoint))
+            for one in public.routes(view, _STATUS_CSS.read_bytes(), alone=False)
+        ),
     ]
     application = _application(routes, view, gate)
     application.state.view = view
