@@ -1,6 +1,8 @@
 """Latencies in constant memory that merge without loss: HdrHistogram's bucket layout, kept sparse."""
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import isfinite
 from typing import Any, Self
 
@@ -70,6 +72,19 @@ class Histogram:
         at = _index(round(seconds * 1e6))
         below = sum(count for index, count in self._counts.items() if index < at)
         return below, below + self._counts.get(at, 0)
+
+    def counts_up_to(self, bounds: Sequence[float]) -> list[int]:
+        """For ascending bounds in seconds, how many are no longer than each, or in the same bucket."""
+        limits = [_index(round(bound * 1e6)) for bound in bounds]
+        parts = [0] * (len(limits) + 1)
+        for index, count in self._counts.items():
+            parts[bisect_left(limits, index)] += count
+        return list(accumulate(parts))[:-1]
+
+    @property
+    def total(self) -> float:
+        """Seconds of all together, exact to the microsecond of each."""
+        return self._total_us / 1e6
 
     @property
     def mean(self) -> float:

@@ -14,6 +14,12 @@ Type = Literal["gauge", "counter", "histogram"]
 LATENCY_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds; +Inf is implied. Twelve, since every bucket is a series per target."""
 
+PERF_TEST_BUCKETS_S = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1),
+    *(0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
+)
+"""Of a load test, which has few series of its own and asks more of each: half as far from one to the next."""
+
 
 class Family(msgspec.Struct, frozen=True):
     """One metric family. A counter's name ends in `_total`; a histogram's `_bucket _sum _count` are implied."""
@@ -255,4 +261,78 @@ BLACKBOX_FAMILIES = (
     ),
 )
 
-FAMILIES = PROBE_FAMILIES + SAMPLER_FAMILIES + SELF_FAMILIES + BLACKBOX_FAMILIES
+# A load test while it runs (`perfmon load --metrics-port`). Labels of each: test (the run's folder), scenario, and name
+# (what is asked for).
+PERF_TEST_FAMILIES = (
+    Family("perf_test_info", "gauge", "How the test is run.", ("executor", "module")),
+    Family("perf_test_running", "gauge", "1 while the test runs, 0 when it is over."),
+    Family("perf_test_start_timestamp_seconds", "gauge", "When the test began, in Unix time.", (), "seconds"),
+    Family("perf_test_end_timestamp_seconds", "gauge", "When the test was over, in Unix time.", (), "seconds"),
+    Family("perf_test_duration_seconds", "gauge", "How long the test offers load.", (), "seconds"),
+    Family("perf_test_target_rate", "gauge", "Arrivals per second that the scenario has now; of arrivals, not users."),
+    Family("perf_test_target_users", "gauge", "Users that the scenario has now; of users, not arrivals."),
+    Family(
+        "perf_test_due_total", "counter", "Arrivals that the schedule had, answered or not; users have no schedule."
+    ),
+    Family("perf_test_requests_total", "counter", "Arrivals that are over, by result.", ("result",)),
+    Family("perf_test_errors_total", "counter", "Arrivals that failed, by reason.", ("reason",)),
+    Family("perf_test_dropped_total", "counter", "Arrivals that were never started, since there was no room."),
+    Family("perf_test_unfinished_total", "counter", "Arrivals without an answer when the test was over."),
+    Family("perf_test_resent_total", "counter", "Requests that the transport sent a second time on its own."),
+    Family("perf_test_in_flight", "gauge", "Arrivals under way."),
+    Family("perf_test_waiting", "gauge", "Arrivals that wait for room."),
+    Family(
+        "perf_test_request_duration_seconds",
+        "histogram",
+        "From the intended start to the end: what a user would have seen.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "perf_test_service_duration_seconds",
+        "histogram",
+        "From the actual start to the end: what the target took.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "perf_test_percentile_seconds",
+        "gauge",
+        "Exact percentiles of the request's duration since the test began; +Inf where arrivals never had an answer.",
+        ("percentile",),
+        "seconds",
+    ),
+    Family(
+        "perf_test_dispatch_lag_seconds",
+        "histogram",
+        "Of the generator: from when an arrival was due to when it looked at it.",
+        (),
+        "seconds",
+    ),
+    Family("perf_test_generator_cpu_seconds_total", "counter", "CPU time of the generator.", (), "seconds"),
+    Family(
+        "perf_test_generator_stall_seconds_total",
+        "counter",
+        "How long the generator's own loop stood still.",
+        (),
+        "seconds",
+    ),
+    Family(
+        "perf_test_generator_verdict",
+        "gauge",
+        "1 for whether the figures are the target's: VALID, SATURATED (it did not keep up) or INVALID (the generator"
+        " was the limit); 0 for the others.",
+        ("verdict",),
+    ),
+    Family(
+        "perf_test_threshold_ok",
+        "gauge",
+        "Whether the threshold holds of all so far; of `done` only when the test is over.",
+        ("threshold",),
+    ),
+    Family("perf_test_threshold_value", "gauge", "What the threshold is held against, in its unit.", ("threshold",)),
+    Family("perf_test_threshold_limit", "gauge", "The limit that decided, in the same unit.", ("threshold",)),
+    Family("perf_test_passed", "gauge", "Whether every threshold held; there when the test is over."),
+)
+
+FAMILIES = PROBE_FAMILIES + SAMPLER_FAMILIES + SELF_FAMILIES + BLACKBOX_FAMILIES + PERF_TEST_FAMILIES

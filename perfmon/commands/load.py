@@ -1,7 +1,8 @@
 """Put a target under load, and prove what it can take."""
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -85,6 +86,13 @@ _DURATION, _RATE = _Written("duration", units.parse_duration), _Written("rate", 
 @click.option("--rows/--no-rows", default=True, help="Write a row for each request. [written]")
 @click.option("--json", "as_json", is_flag=True, help="metrics.json on stdout in place of words.")
 @click.option("--preflight/--no-preflight", default=True, help="Ask the target once before any load. [asked]")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Serve /metrics on this port of 127.0.0.1; 0 takes a free one.",
+)
+@click.option("--metrics-listen", metavar="ADDRESS:PORT", help="The same on an address that others can reach.")
+@click.option("--metrics-linger", type=_DURATION, help="How long after the end, so that the end is scraped. [0s]")
 @click.option("--allow-public", is_flag=True, help="Let load go to addresses of the Internet.")
 def command(where: str, name: str | None, **options: Any) -> int:
     """Put a target under load, and prove what it can take.
@@ -99,10 +107,12 @@ def command(where: str, name: str | None, **options: Any) -> int:
       perfmon load http://127.0.0.1:8080/ --users 10 --think 100ms --duration 1m
       perfmon load http://127.0.0.1:8080/ --preset spike --rate 500 --duration 2m --arrivals poisson
       perfmon load perfmon.yml --scenario checkout
+      perfmon load http://127.0.0.1:8080/ --rate 200 --metrics-port 10738 --metrics-linger 30s
     """
     given = {key: value for key, value in options.items() if value is not None}
+    listen = _listen(given)
     scenario = _of_file(where, name, given) if _is_file(where) else _of_flags(where, name, given)
-    report = _run(scenario, given)
+    report = _run(scenario, given, listen)
     return _exit_code(report)
 
 
@@ -222,22 +232,58 @@ def _adjusted(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
 # ---------------------------------------------------------------- the run
 
 
-def _run(scenario: Scenario, given: Mapping[str, Any]) -> "Report":
+def _listen(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where metrics are served; nowhere when nobody asked."""
+    if "metrics_port" in given and "metrics_listen" in given:
+        raise UsageError("--metrics-port and --metrics-listen stand side by side, expected one of them")
+    if "metrics_port" in given:
+        return (f"127.0.0.1:{given['metrics_port']}",)
+    if "metrics_listen" in given:
+        return (given["metrics_listen"],)
+    if "metrics_linger" in given:
+        raise UsageError("--metrics-linger has no effect without --metrics-port or --metrics-listen")
+    return ()
+
+
+def _run(scenario: Scenario, given: Mapping[str, Any], listen: tuple[str, ...]) -> "Report":
     import uvloop  # noqa: PLC0415 - --help need not load it
 
-    report, folder = uvloop.run(_load(scenario, given))
-    render = kinds.load("reports", "json" if given["as_json"] else "text").render
-    click.echo(render(report), nl=False)
-    click.echo(f"{folder}/", err=True)
+    return uvloop.run(_watched(scenario, given, listen))
+
+
+async def _watched(scenario: Scenario, given: Mapping[str, Any], listen: tuple[str, ...]) -> "Report":
+    """The run, with what it leaves; its metrics are served from before the first arrival, and on request longer."""
+    from perfmon.perftest.load import linger  # noqa: PLC0415 - loads libcurl
+
+    watched: list[_Watch] = []
+    async with _serving(watched, listen):
+        report = await _load(scenario, given, watched)
+        render = kinds.load("reports", "json" if given["as_json"] else "text").render
+        click.echo(render(report), nl=False)
+        click.echo(f"{watched[0].path}/", err=True)
+        if given.get("metrics_linger") and report.run.ended != "interrupted":
+            await linger(given["metrics_linger"])
     return report
 
 
-async def _load(scenario: Scenario, given: Mapping[str, Any]) -> "tuple[Report, Path]":
+@contextlib.asynccontextmanager
+async def _serving(watched: "list[_Watch]", listen: tuple[str, ...]) -> AsyncIterator[None]:
+    if not listen:
+        yield
+        return
+    from perfmon.monitor import one_page  # noqa: PLC0415 - loads the web server
+
+    async with one_page.serve(lambda: watched[0].exported() if watched else (), listen) as addresses:
+        for address in addresses:
+            click.echo(f"metrics at http://{address}{one_page.PATH}", err=True)
+        yield
+
+
+async def _load(scenario: Scenario, given: Mapping[str, Any], watched: "list[_Watch]") -> "Report":
     from perfmon.clock import SystemClock  # noqa: PLC0415 - --help need not load it
     from perfmon.perftest import load  # noqa: PLC0415 - loads libcurl
 
     clock = SystemClock()
-    watched: list[_Watch] = []
 
     def begin() -> _Watch:
         watched.append(_Watch(scenario, given, clock))
@@ -261,11 +307,15 @@ class _Watch:
     def __init__(self, scenario: Scenario, given: Mapping[str, Any], clock: "Clock") -> None:
         from rich.console import Console  # noqa: PLC0415 - --help need not load it
 
+        from perfmon.perftest.exported import Exported  # noqa: PLC0415 - as above
         from perfmon.perftest.folder import Folder, folder_name  # noqa: PLC0415 - as above
         from perfmon.perftest.live import open_view  # noqa: PLC0415 - as above
 
-        path = given["out"] / folder_name(scenario, clock.wall())
-        self._folder = Folder(path, scenario, clock=clock, rows=given["rows"])
+        now = clock.wall()
+        self.path = given["out"] / folder_name(scenario, now)
+        self._folder = Folder(self.path, scenario, clock=clock, rows=given["rows"])
+        self._exported = Exported(scenario, test=self.path.name, began=now)
+        self.exported = self._exported.families
         self._view = open_view(scenario, Console(stderr=True, highlight=False, soft_wrap=True))
         self._defects: dict[str, int] = {}
         self.row = self._folder.row
@@ -282,6 +332,7 @@ class _Watch:
     def second(self, second: "Snapshot", tally: "Tally") -> None:
         """Keep it and show it."""
         self._folder.second(second)
+        self._exported.second(tally)
         self._view.second(second, tally)
 
     def defect(self, where: str, error: Exception) -> None:
@@ -290,11 +341,12 @@ class _Watch:
         if what in self._defects or len(self._defects) < _MOST_DEFECTS:
             self._defects[what] = self._defects.get(what, 0) + 1
 
-    def finish(self, report: "Report") -> "tuple[Report, Path]":
+    def finish(self, report: "Report") -> "Report":
         """Write the reports."""
+        self._exported.finish(report)
         notes = tuple(f"{what} ({count} times)" for what, count in self._defects.items())
         report = msgspec.structs.replace(report, run=msgspec.structs.replace(report.run, notes=notes))
-        return self._folder.finish(report), self._folder.path
+        return self._folder.finish(report)
 
 
 _MOST_DEFECTS = 20

@@ -19,7 +19,7 @@ from perfmon.perftest.plan import shard
 from perfmon.run import Ended, Report, Run, Snapshot, Tally, Timeline
 from perfmon.scenario import Demand, Scenario
 
-__all__ = ["NoAnswer", "Observer", "preflight", "run"]
+__all__ = ["NoAnswer", "Observer", "linger", "preflight", "run"]
 
 _SOON_S = 0.1  # from now to the first arrival
 _SURE_AFTER_S = 3.0  # before that, no threshold ends a test
@@ -72,6 +72,13 @@ async def run(
             await preflight(scenario, network, clock=clock)
         with begin() as observer:
             return await _load(scenario, observer, clock=clock, network=network, rows=rows, abort=abort)
+
+
+async def linger(seconds: float) -> None:
+    """Wait so long; SIGINT or SIGTERM end it."""
+    over = asyncio.Event()
+    with _signals(over.set), contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(over.wait(), seconds)
 
 
 async def preflight(scenario: Scenario, network: Network, *, clock: Clock) -> None:

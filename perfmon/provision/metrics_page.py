@@ -5,7 +5,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from perfmon import kinds
-from perfmon.metrics import BLACKBOX_FAMILIES, PROBE_FAMILIES, SAMPLER_FAMILIES, SELF_FAMILIES, Family
+from perfmon.metrics import (
+    BLACKBOX_FAMILIES,
+    PERF_TEST_FAMILIES,
+    PROBE_FAMILIES,
+    SAMPLER_FAMILIES,
+    SELF_FAMILIES,
+    Family,
+)
 from perfmon.provision import drift
 
 __all__ = ["refreshed"]
@@ -31,6 +38,7 @@ def _sections() -> Iterator[str]:
     yield from _of_kinds("samplers", "Sampler")
     yield from _of_kinds("conditions", "Verdicts of condition")
     yield _section("perfmon itself", SELF_FAMILIES)
+    yield _section("A load test, with `perfmon load --metrics-port`", PERF_TEST_FAMILIES)
     yield _section("In place of blackbox_exporter, with `--blackbox`", BLACKBOX_FAMILIES)
 
 
