@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,7 +17,20 @@ import msgspec
 
 from perfmon.model import Labels
 
-__all__ = ["Cron", "Dates", "Maintenance", "Open", "Weekly", "cron", "dates", "is_date", "next_of", "open_at", "weekly"]
+__all__ = [
+    "Cron",
+    "Dates",
+    "Maintenance",
+    "Open",
+    "Weekly",
+    "between",
+    "cron",
+    "dates",
+    "is_date",
+    "next_of",
+    "open_at",
+    "weekly",
+]
 
 LONGEST_S = 31 * 86_400.0
 """Of an occurrence of a crontab's line."""
@@ -76,6 +90,12 @@ def next_of(window: Maintenance, wall: float) -> Open | None:
     """The first occurrence that begins after a Unix time; None when there is none in the next eight years."""
     spans = (span for span in _from_day(window.when, wall, -1, _AHEAD_DAYS) if span[0] > wall)
     return next((Open(window, *span) for span in spans), None)
+
+
+def between(window: Maintenance, since: float, until: float) -> Iterator[Open]:
+    """The occurrences that begin after one Unix time and before another, in their order."""
+    days = math.ceil((until - since) / 86_400.0) + 2
+    return (Open(window, *span) for span in _from_day(window.when, since, -1, days) if since < span[0] < until)
 
 
 # ---------------------------------------------------------------- reading
@@ -235,6 +255,7 @@ class _Fields(NamedTuple):
         return (by_date or by_week) if self.either else (by_date and by_week)
 
 
+@lru_cache(maxsize=256)  # it is asked for each of the days on which the line may come
 def _fields(line: str) -> _Fields:
     parts = line.split()
     if len(parts) != 5:

@@ -354,7 +354,7 @@ def test_alone_it_leaves_no_state_behind(daemon, file):
 def test_flags_win_over_what_a_file_says_of_probe(tmp_path):
     (tmp_path / "perfmon.yml").write_text("web: {probe_allow: [192.0.2.0/24], timeout_offset: 2s}")
     read = config.load([tmp_path / "perfmon.yml"])
-    none = {"listen": (), "state": None, "level": None, "format": None}
+    none = {"listen": (), "state": None, "level": None, "format": None, "web_file": None}
     given = Flags(probe_allow=(ip_network("10.0.0.0/8"),), timeout_offset_s=0.0, **none).over(read).web
     left = Flags(probe_allow=(), timeout_offset_s=None, **none).over(read).web
 

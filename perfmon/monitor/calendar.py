@@ -1,9 +1,10 @@
 """Windows of maintenance as the pages show them: those that are open, those to come, those of the past day."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from perfmon.clock import Clock
-from perfmon.maintenance import Maintenance, Open, next_of, open_at
+from perfmon.maintenance import Maintenance, Open, between, next_of, open_at
 from perfmon.model import Labels
 from perfmon.selection import matches
 
@@ -65,9 +66,4 @@ def about(occurrences: Iterable[Open], labels: Labels, tags: Collection[str]) ->
 
 def _occurrences(window: Maintenance, since: float, until: float) -> Iterator[Open]:
     yield from open_at([window], since)
-    one = next_of(window, since)
-    for _ in range(MOST):
-        if one is None or one.since >= until:
-            return
-        yield one
-        one = next_of(window, one.since)
+    yield from islice(between(window, since, until), MOST)

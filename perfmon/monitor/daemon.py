@@ -368,7 +368,7 @@ class Daemon:
         # A reader may fail to open. So it comes before any change: a config is taken as a whole or not at all.
         readers = {key: _opened(new, self.clock) for key, new in samplers.items() if self._samplers.get(key) != new}
         await self.discoveries.replace(config.discoveries)
-        self.maintenance.windows = config.maintenance
+        self.maintenance.replace(config.maintenance)
         checks = self._wanted(config)
         await self._forget_all_but(checks.keys() | samplers.keys())
         await self.rules.replace(config.rules, self.clock.monotonic())

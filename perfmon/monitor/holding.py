@@ -82,12 +82,27 @@ class Windows:
     """The windows of maintenance, asked for by alerts and by the page."""
 
     def __init__(self, clock: Clock, windows: Sequence[Maintenance] = ()) -> None:
-        self.windows = windows
         self._clock = clock
+        self.replace(windows)
+
+    def replace(self, windows: Sequence[Maintenance]) -> None:
+        """Go on with other windows."""
+        self.windows = windows
+        self._open: list[maintenance.Open] = []
+        self._holds_from, self._holds_until = math.inf, -math.inf
 
     def open(self) -> list[maintenance.Open]:
-        """Those that are open now."""
-        return maintenance.open_at(self.windows, self._clock.wall())
+        """Those that are open now: worked out when one opens or closes, or the wall clock was set back."""
+        wall = self._clock.wall()
+        if not self._holds_from <= wall < self._holds_until:
+            self._open = maintenance.open_at(self.windows, wall)
+            self._holds_from, self._holds_until = wall, self._next_turn(wall)
+        return self._open
+
+    def _next_turn(self, wall: float) -> float:
+        coming = (maintenance.next_of(window, wall) for window in self.windows)
+        begins = [one.since for one in coming if one is not None]
+        return min([*begins, *(one.until for one in self._open)], default=math.inf)
 
     def hold(self, alert: Alert, tags: Collection[str]) -> str:
         """Which one holds an alert back, in words; "" when none does."""

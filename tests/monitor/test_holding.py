@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmon.clock import ManualClock
-from perfmon.maintenance import Dates, Maintenance
+from perfmon.maintenance import Dates, Maintenance, cron, open_at, weekly
 from perfmon.model import Alert
 from perfmon.monitor.holding import SETTLES_AT_MOST_S, WAITS_AT_MOST_S, Health, Subject, Windows, held_by
 
@@ -109,6 +109,27 @@ def test_a_window_holds_alerts_by_their_labels_and_leaves_runs_out_of_budgets():
     clock.advance(60.0)
     assert "" == windows.hold(Alert(rule="Down", labels=shop, series="a"), ())
     assert windows.counts(shop, ())
+
+
+@given(st.lists(st.sampled_from([1.0, 30.0, 1500.0, 2700.0, 86_400.0, -600.0, -100_000.0]), max_size=30))
+def test_what_is_open_is_right_at_any_time_also_when_the_clock_was_set(steps):
+    whens = [cron("*/50 * * * *", 1500.0, "UTC"), weekly("18:00", "23:59", [], "Europe/Vienna")]
+    clock = ManualClock()
+    made = [Maintenance(name=str(number), when=when) for number, when in enumerate(whens)]
+    windows = Windows(clock, made)
+    for step in steps:
+        clock.step_wall(step)
+
+        assert open_at(made, clock.wall()) == windows.open()
+
+
+def test_what_opens_each_minute_costs_a_run_nothing():
+    """Each evaluation of an alert that waits, and each run, asks for the windows."""
+    work = Maintenance(name="always", when=cron("* * * * *", 2700.0, "UTC"), select={"probe": "shop"}, counted=False)
+    windows = Windows(ManualClock(), [work])
+    first = windows.open()
+
+    assert all(windows.open() is first for _ in range(100))
 
 
 # ---------------------------------------------------------------- in a whole daemon
