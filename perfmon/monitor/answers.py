@@ -9,9 +9,10 @@ from typing import Literal
 import msgspec
 
 from perfmon.model import AlertState, Failure
+from perfmon.monitor.components import State
 from perfmon.monitor.deliveries import Said
 
-__all__ = ["Alerts", "Days", "Group", "Run", "Runs", "Target", "Targets"]
+__all__ = ["Alerts", "Days", "Group", "Run", "Runs", "Status", "Target", "Targets"]
 
 Labels = dict[str, str]
 Phases = dict[str, float]
@@ -418,3 +419,54 @@ class Runs(Answer, frozen=True, kw_only=True):
     """The latest runs of `/probe`."""
 
     runs: list[RequestedRun]
+
+
+# ---------------------------------------------------------------- for outsiders
+
+
+class Shares(Answer, frozen=True, kw_only=True):
+    """Shares of runs that failed, oldest first; the last slot is under way."""
+
+    every_s: float
+    failed: list[float | None]
+
+
+class Incident(Answer, frozen=True, kw_only=True):
+    """A time in which a component failed; `ended_at` is null while it does."""
+
+    began_at: int
+    ended_at: int | None
+    words: str
+
+
+class Component(Answer, frozen=True, kw_only=True):
+    """A probe, or one of its targets with `web.public.show_target`, which alone shows `target`."""
+
+    key: str
+    name: str
+    target: str | msgspec.UnsetType = msgspec.UNSET
+    group: str
+    state: State
+    uptime: dict[str, float | None]
+    day: Shares
+    days: Shares
+    incidents: list[Incident]
+
+
+class Announced(Answer, frozen=True, kw_only=True):
+    """Maintenance of components, by their names."""
+
+    since: int
+    until: int
+    names: list[str]
+
+
+class Status(Answer, frozen=True, kw_only=True):
+    """The page for outsiders."""
+
+    title: str
+    now: float
+    state: State
+    sentence: str
+    maintenance: list[Announced]
+    components: list[Component]

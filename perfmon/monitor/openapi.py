@@ -1,13 +1,15 @@
 """The API as an OpenAPI 3.1 document, made from the types of its answers; served at `/api/v1/openapi.json`."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
 
 import msgspec
 
 import perfmon
 from perfmon.explanation import Explanation
 from perfmon.monitor import answers
+from perfmon.monitor.history import PERIODS
+from perfmon.monitor.public import BadgeKind
 
 __all__ = ["OPERATIONS", "Operation", "Parameter", "document"]
 
@@ -15,10 +17,11 @@ Json = dict[str, Any]
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter of a query."""
+    """One parameter."""
 
     name: str
     says: str
+    place: Literal["query", "path"] = "query"
     schema: Json = msgspec.field(default_factory=lambda: {"type": "string"})
     required: bool = False
 
@@ -32,7 +35,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: type[msgspec.Struct] | str = "text/plain"  # of a 200: what its JSON is, or its media type
     parameters: Sequence[Parameter] = ()
     statuses: Sequence[int] = ()  # beside 200, and those that every route may answer
-    same_with: Sequence[int] = ()  # of these, those that come with the same JSON as 200
+    same_with: Sequence[int] = ()  # those that come with what 200 comes with; in words too, where `statuses` has them
+
+
+def _one_of(words: Iterable[str]) -> Json:
+    return {"type": "string", "enum": list(words)}
 
 
 KEY = Parameter(name="key", says="The `key` of a probe in `/api/v1/targets`.", required=True)
@@ -98,6 +105,24 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation(
         path="/api/v1/runs", says="The latest runs of `/probe`. For whom `/probe` is answered.", answer=answers.Runs
+    ),
+    Operation(
+        path="/status.json", says="The page for outsiders (`web.public`).", answer=answers.Status, statuses=[404]
+    ),
+    Operation(path="/status.atom", says="Its incidents.", answer="application/atom+xml", statuses=[404]),
+    Operation(
+        path="/badge/{kind}",
+        says="Two words on a probe as a picture.",
+        answer="image/svg+xml",
+        parameters=[
+            Parameter(
+                name="kind", says="What it tells.", place="path", schema=_one_of(get_args(BadgeKind)), required=True
+            ),
+            Parameter(name="key", says="The name of a probe, or its `key` in `/api/v1/targets`.", required=True),
+            Parameter(name="period", says="Of `uptime`.", schema=_one_of(PERIODS) | {"default": "24h"}),
+        ],
+        statuses=[400, 404],
+        same_with=[404],
     ),
     Operation(path="/api/v1/openapi.json", says="This document.", answer="application/json"),
     Operation(path="/metrics", says="All series, in Prometheus' text format or OpenMetrics, by `Accept`."),
@@ -169,22 +194,18 @@ def document() -> Json:
 
 def _operation(one: Operation, content: Json) -> Json:
     words = {"text/plain": {"schema": {"type": "string"}}}
-    statuses = sorted({*one.statuses, *one.same_with, *_ANYWHERE})
+    contents = dict.fromkeys((*_ANYWHERE, *one.statuses), words)
+    for status in one.same_with:
+        contents[status] = content | contents.get(status, {})
     return {
         "summary": one.says,
         "parameters": [_parameter(parameter) for parameter in one.parameters],
         "responses": {
             "200": {"description": one.says, "content": content},
-            **{
-                str(status): {
-                    "description": _MEANINGS[status],
-                    "content": content if status in one.same_with else words,
-                }
-                for status in statuses
-            },
+            **{str(code): {"description": _MEANINGS[code], "content": contents[code]} for code in sorted(contents)},
         },
     }
 
 
 def _parameter(one: Parameter) -> Json:
-    return {"name": one.name, "in": "query", "required": one.required, "description": one.says, "schema": one.schema}
+    return {"name": one.name, "in": one.place, "required": one.required, "description": one.says, "schema": one.schema}

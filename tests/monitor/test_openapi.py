@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 from urllib.parse import quote
 
 import msgspec
@@ -17,9 +18,11 @@ from web_face import FakeView
 from perfmon.explanation import Explanation
 from perfmon.monitor import answers
 from perfmon.monitor.openapi import OPERATIONS, document
+from perfmon.monitor.public import BadgeKind
 from perfmon.monitor.server import app
 
-PAGES = re.compile(r"^/($|page/|target$|group$|run$|status|badge/)")  # and what is for outsiders: no part of the API
+# For people, and no part of the API: pages and their files. `/run` leads from an exemplar to such a page.
+PAGES = re.compile(r"^/($|page/|target$|group$|run$|status$|status\.css$)")
 DOCUMENT = document()
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 # /probe would send requests to whatever comes up.
@@ -40,8 +43,10 @@ def test_every_route_is_documented_and_no_other():
     }
 
     assert routes == told
-    paths = set(re.findall(r"`(?:GET|POST) (/[^`?\[]*)", (ROOT / "docs" / "api.md").read_text()))
-    assert set() == {path for path, _ in told} - paths
+    table = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    paths = set(re.findall(r"`(?:GET |POST )?(/[^`?\[]*)", " ".join(table)))
+    badges = {f"/badge/{kind}" for kind in get_args(BadgeKind)}
+    assert set() == ({path for path, _ in told} - {"/badge/{kind}"} | badges) - paths
 
 
 def test_the_document_is_openapi():
@@ -70,6 +75,7 @@ def daemon(tmp_path_factory):
             "maintenance": [
                 {"name": "long", "from": "2026-01-01T00:00", "to": "2099-01-01T00:00", "select": {"probe": "up"}}
             ],
+            "web": {"public": {"title": "<Shop>", "select": {"probe": "*"}}},
             "rules": [{"name": "Down", "select": {"probe": "<down>"}, "threshold": "rate < 50% over 2s"}],
         }
         (folder / "perfmon.yml").write_text(json.dumps(config))
@@ -99,6 +105,9 @@ def test_real_answers_have_these_fields_and_no_others(daemon):
     told = read("/api/v1/alerts", answers.Alerts)
     assert (["long"], 1) == ([window.name for window in told.maintenance], len(told.alerts))
     assert read("/api/v1/days", answers.Days).probes
+    assert {"up": "up", "<down>": "down"} == {
+        one.key: one.state for one in read("/status.json", answers.Status).components
+    }
     assert None is read("/api/v1/target?key=gone", answers.Target, 404).probe
     assert None is read("/api/v1/group?sampler=a&group=b", answers.Group, 404).group
     assert "probe_success" in get(f"{daemon.url}/probe?target=127.0.0.1:1&module=tcp_connect")[1]
