@@ -152,12 +152,19 @@ def _latency(seconds: float) -> str:
 
 # ---------------------------------------------------------------- routes
 
+# The page has no script, so none may run: stricter than the policy of perfmon's own pages.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 
 def routes(view: View, css: bytes, *, alone: bool) -> list[Route]:
     """`alone` where nothing else is served: the page is at `/` too, and badges are of what it shows."""
 
     async def page(request: Request) -> Response:
-        return await _shown(request, view, "html", "text/html; charset=utf-8")
+        answer = await _shown(request, view, "html", "text/html; charset=utf-8")
+        answer.headers["Content-Security-Policy"] = _POLICY
+        return answer
 
     async def data(request: Request) -> Response:
         return await _shown(request, view, "json", "application/json")

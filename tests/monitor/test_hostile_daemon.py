@@ -2,7 +2,10 @@
 
 import json
 import re
+import urllib.error
+import urllib.request
 from urllib.parse import quote, urlencode
+from xml.etree import ElementTree as ET
 
 import pytest
 from browser import chromium
@@ -24,6 +27,7 @@ WATCH = """
 def daemon(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     names = (SCRIPT, IMAGE, RIGHT_TO_LEFT)
+    outside = free_port()
     annotations = {"summary": f"{SCRIPT} {{{{why}}}}", "runbook_url": "javascript:alert(3)"}
     config = {
         "probes": [
@@ -38,12 +42,14 @@ def daemon(tmp_path_factory):
         ]
         + [{"name": "url", "module": "http_2xx", "interval": "0.2s", "targets": [f"http://127.0.0.1:{free_port()}/?a='<b>&c=%22"]}],
         "samplers": [{"name": SCRIPT, "interval": "0.2s", "process": {"groups": [{"name": name, "self": True} for name in names]}}],
+        "web": {"public": {"title": SCRIPT, "select": {"probe": "*"}, "show_target": True, "listen": [f"127.0.0.1:{outside}"]}},
         "rules": [{"name": name, "threshold": "rate < 50% over 2s", "annotations": annotations} for name in names],
     }  # fmt: skip
     (folder / "perfmon.yml").write_text(json.dumps(config))
     with perfmon(folder, "--config.file=perfmon.yml", "--state.path=") as running:
         eventually(running.alerts, "an alert")
         eventually(lambda: "perfmon_process_up" in running.metrics(), "a reading")
+        running.outside = f"http://127.0.0.1:{outside}"
         yield running
 
 
@@ -82,6 +88,24 @@ def test_every_page_shows_them_as_texts_and_violates_nothing(daemon, tab):
     assert [] == tab.errors
 
 
+def test_the_page_for_outsiders_shows_them_as_texts_and_may_run_no_script_at_all(daemon, tab):
+    shown = {}
+    for page in (f"{daemon.url}/status", f"{daemon.outside}/"):
+        tab.open(page)
+        tab.until("document.readyState === 'complete' && document.querySelector('footer') !== null")
+        counted = "document.querySelectorAll('script, img, style, [style], [onerror]').length"
+        harm = tab.ask(f"[violations, {counted}, getComputedStyle(document.body).margin]")
+        names = tab.ask("[...document.querySelectorAll('h3')].map((one) => one.firstChild.textContent)")
+        shown[page] = [*harm, names.count(SCRIPT), names.count(IMAGE), tab.text(".brand")]
+
+    assert [[[], 0, "0px", 1, 1, SCRIPT]] * 2 == list(shown.values())
+    assert [] == tab.errors
+    tab.ask("document.body.append(Object.assign(document.createElement('script'), {src: '/page/page.js'}))")
+    tab.until("violations.length")
+    assert ["script-src-elem"] == tab.ask("violations")
+    tab.errors.clear()
+
+
 def test_an_inline_script_would_be_blocked_and_reported(daemon, tab):
     tab.open(daemon.url + "/")
     tab.until("document.getElementById('footer')?.textContent.startsWith('perfmon')")
@@ -100,14 +124,16 @@ def test_an_inline_script_would_be_blocked_and_reported(daemon, tab):
         "/api/v1/alerts",
         "/api/v1/days",
         "/config",
+        "/status.json",
+        "/api/v1/run?id=%3Cscript%3E",
+        "/run?id=%3Cscript%3E",
+        "/badge/%3Cscript%3E",
+        "/badge/uptime?period=%3Cscript%3E",
         "/logs?target=%3Cscript%3E",
         "/%3Cscript%3E",
     ],
 )
 def test_no_answer_beside_the_pages_is_markup(daemon, path):
-    import urllib.error
-    import urllib.request
-
     try:
         with urllib.request.urlopen(daemon.url + path, timeout=20) as answer:
             headers = answer.headers
@@ -117,6 +143,17 @@ def test_no_answer_beside_the_pages_is_markup(daemon, path):
     assert re.match("text/plain|application/json", headers["Content-Type"])
     assert "nosniff" == headers["X-Content-Type-Options"]
     assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("name", [SCRIPT, IMAGE, RIGHT_TO_LEFT])
+@pytest.mark.parametrize("kind", ["uptime", "state", "latency"])
+def test_a_badge_is_two_words_whatever_the_name(daemon, kind, name):
+    code, svg = get(f"{daemon.url}/badge/{kind}?{urlencode({'key': name})}")
+
+    assert 200 == code
+    assert {"svg", "title", "clipPath", "rect", "g", "text"} == {
+        one.tag.removeprefix("{http://www.w3.org/2000/svg}") for one in ET.fromstring(svg).iter()
+    }
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(daemon):
