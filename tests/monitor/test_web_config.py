@@ -10,7 +10,7 @@ import pytest
 import trustme
 import uvloop
 from starlette.middleware import Middleware
-from web_face import FakeView, connection, parse
+from web_face import FakeView, connection, exchange, parse
 from web_files import HASH, PASSWORD, WebFiles
 
 from perfmon.clock import ManualClock
@@ -88,29 +88,34 @@ def test_it_is_served_by_tls_on_both_loops_and_ends_at_once(files, loop):
     assert stopping_s < 2.5  # not the 3 s that a busy connection has
 
 
-@pytest.mark.parametrize(
-    ("tls", "client", "expected"),
-    [
-        ({}, "", 200),
-        ({"client_auth_type": "NoClientCert"}, "stranger", 200),
-        ({"client_auth_type": "RequestClientCert"}, "stranger", 200),
-        ({**STRICT, "client_auth_type": "VerifyClientCertIfGiven"}, "", 200),
-        ({**STRICT, "client_auth_type": "VerifyClientCertIfGiven"}, "stranger", "refused"),
-        (STRICT, "", "refused"),
-        (STRICT, "stranger", "refused"),
-        (STRICT, "client", 200),
-        ({**STRICT, "client_allowed_sans": ["scraper@shop.example"]}, "client", 200),
-        ({**STRICT, "client_allowed_sans": ["other@shop.example"]}, "client", "refused"),
-        ({**STRICT, "client_allowed_sans": ["2001:db8::1"]}, "by_address", 200),
-        ({**STRICT, "client_allowed_sans": ["2001:db8::2"]}, "by_address", "refused"),
-    ],
-)
-async def test_a_client_shows_the_certificate_that_is_demanded(files, tls, client, expected):
+CERTIFICATES = [
+    ({}, "", 200),
+    ({"client_auth_type": "NoClientCert"}, "stranger", 200),
+    ({"client_auth_type": "RequestClientCert"}, "stranger", 200),
+    ({**STRICT, "client_auth_type": "VerifyClientCertIfGiven"}, "", 200),
+    ({**STRICT, "client_auth_type": "VerifyClientCertIfGiven"}, "stranger", "refused"),
+    (STRICT, "", "refused"),
+    (STRICT, "stranger", "refused"),
+    (STRICT, "client", 200),
+    ({**STRICT, "client_allowed_sans": ["scraper@shop.example"]}, "client", 200),
+    ({**STRICT, "client_allowed_sans": ["other@shop.example"]}, "client", "refused"),
+    ({**STRICT, "client_allowed_sans": ["2001:db8::1"]}, "by_address", 200),
+    ({**STRICT, "client_allowed_sans": ["2001:db8::2"]}, "by_address", "refused"),
+]
+
+
+async def test_a_client_shows_the_certificate_that_is_demanded(files):
+    """One server for all: it takes each change at the next connection, as another test shows."""
     files.issue("stranger", "scraper@shop.example", authority=trustme.CA())
     files.issue("by_address", "2001:db8::1")
-    files.write(tls=tls)
+    files.write(tls={})
+    answers = []
     async with serving(files) as (address, _):
-        assert expected == await seen(address, files.client(certificate=client))
+        for tls, client, _ in CERTIFICATES:
+            files.write(tls=tls)
+            answers.append((tls, client, await seen(address, files.client(certificate=client))))
+
+    assert CERTIFICATES == answers
 
 
 async def seen(address, trust):
@@ -121,18 +126,19 @@ async def seen(address, trust):
         return "refused"
 
 
-@pytest.mark.parametrize(
-    ("tls", "client", "expected"),
-    [
-        ({}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "TLSv1.2"),
-        ({}, {}, "TLSv1.3"),
-        ({"max_version": "TLS12"}, {}, "TLSv1.2"),
-        ({"min_version": "TLS13"}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "refused"),
-        ({"cipher_suites": ["TLS_AES_128_GCM_SHA256"]}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "refused"),
-    ],
-)  # fmt: skip
-async def test_it_speaks_the_versions_that_are_allowed(files, tls, client, expected):
-    assert expected == (await negotiated(files, tls, files.client(**client)))[0]
+VERSIONS = [
+    ({}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "TLSv1.2"),
+    ({}, {}, "TLSv1.3"),
+    ({"max_version": "TLS12"}, {}, "TLSv1.2"),
+    ({"min_version": "TLS13"}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "refused"),
+    ({"cipher_suites": ["TLS_AES_128_GCM_SHA256"]}, {"maximum_version": ssl.TLSVersion.TLSv1_2}, "refused"),
+]
+
+
+async def test_it_speaks_the_versions_that_are_allowed(files):
+    answers = await negotiated(files, [(tls, files.client(**client)) for tls, client, _ in VERSIONS])
+
+    assert [expected for _, _, expected in VERSIONS] == [version for version, _ in answers]
 
 
 async def test_suites_and_their_order_are_the_servers(files):
@@ -140,31 +146,41 @@ async def test_suites_and_their_order_are_the_servers(files):
     client = files.client(maximum_version=ssl.TLSVersion.TLSv1_2)
     client.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305")
 
-    servers = await negotiated(files, {"cipher_suites": wanted}, client)
-    clients = await negotiated(files, {"cipher_suites": wanted, "prefer_server_cipher_suites": False}, client)
+    settings = [{"cipher_suites": wanted, "prefer_server_cipher_suites": preferred} for preferred in (True, False)]
+    answers = await negotiated(files, [(tls, client) for tls in settings])
 
-    assert ("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256") == (servers[1], clients[1])
+    expected = ["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"]
+    assert expected == [suite for _, suite in answers]
 
 
 async def test_a_curve_that_the_client_lacks_is_no_connection(files):
     client = files.client()
     client.set_ecdh_curve("secp384r1")
 
-    assert "TLSv1.3" == (await negotiated(files, {"curve_preferences": ["CurveP384"]}, client))[0]
-    assert "refused" == (await negotiated(files, {"curve_preferences": ["X25519"]}, client))[0]
+    answers = await negotiated(files, [({"curve_preferences": [curve]}, client) for curve in ("CurveP384", "X25519")])
+
+    assert ["TLSv1.3", "refused"] == [version for version, _ in answers]
 
 
-async def negotiated(files, tls, client):
-    """Version and suite that were agreed on."""
-    files.write(tls=tls)
+async def negotiated(files, asked):
+    """Version and suite that each pair of settings and client agreed on; one server, which takes each change."""
+    files.write(tls={})
+    answers = []
     async with serving(files) as (address, _):
-        try:
-            _, writer = await asyncio.open_connection(*address.split(":"), ssl=client)
-        except OSError:
-            return "refused", ""
-        agreed = writer.get_extra_info("ssl_object")
-        writer.transport.abort()
-        return agreed.version(), agreed.cipher()[0]
+        for tls, client in asked:
+            files.write(tls=tls)
+            answers.append(await agreed(address, client))
+    return answers
+
+
+async def agreed(address, client):
+    try:
+        _, writer = await asyncio.open_connection(*address.split(":"), ssl=client)
+    except OSError:
+        return "refused", ""
+    connected = writer.get_extra_info("ssl_object")
+    writer.transport.abort()
+    return connected.version(), connected.cipher()[0]
 
 
 async def test_certificates_may_stand_in_the_file(files):
@@ -183,15 +199,14 @@ async def test_handshakes_are_bounded_in_number_and_in_time(files):
         assert 200 == await status(address, files.client())
 
 
-@pytest.mark.parametrize("raw", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 70_000, b"\0"])
-async def test_who_does_not_speak_tls_is_sent_away_in_silence(files, raw, caplog):
+async def test_who_does_not_speak_tls_is_sent_away_in_silence(files, caplog):
     files.write(tls={})
+    strange = [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 70_000, b"\0"]
     async with serving(files, Bounds(request_s=1.0)) as (address, _):
-        async with connection(address) as (reader, writer):
-            writer.write(raw)
-            assert b"HTTP" not in await asyncio.wait_for(reader.read(), 5)
+        answers = await asyncio.gather(*(exchange(address, raw) for raw in strange))
         assert 200 == await status(address, files.client())
 
+    assert [] == [answer for answer in answers if b"HTTP" in answer]
     assert [] == caplog.records
 
 
@@ -248,33 +263,35 @@ async def test_a_half_that_is_mended_in_the_certificate_is_taken(files):
 # ---------------------------------------------------------------- passwords
 
 
-@pytest.mark.parametrize(
-    ("authorization", "expected"),
-    [
-        (basic("ann"), 200),
-        ("", 401),
-        (basic("ann", "wrong"), 401),
-        (basic("ann", ""), 401),
-        (basic("ann", PASSWORD + "\0"), 401),
-        (basic("ann", "x" * 5_000), 401),
-        (basic("bob"), 401),
-        (basic("", PASSWORD), 401),
-        (basic("\udcff".encode("utf-8", "surrogateescape").decode("latin-1")), 401),
-        ("Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(), 401),
-        ("Basic " + base64.b64encode(b"ann").decode(), 401),
-        ("Basic !!!", 401),
-        ("Basic", 401),
-        ("Bearer " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode(), 401),
-    ],
-)
-async def test_only_a_user_with_the_password_is_let_in(files, authorization, expected):
+AUTHORIZATIONS = [
+    (basic("ann"), 200),
+    ("", 401),
+    (basic("ann", "wrong"), 401),
+    (basic("ann", ""), 401),
+    (basic("ann", PASSWORD + "\0"), 401),
+    (basic("ann", "x" * 5_000), 401),
+    (basic("bob"), 401),
+    (basic("", PASSWORD), 401),
+    (basic("\udcff".encode("utf-8", "surrogateescape").decode("latin-1")), 401),
+    ("Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(), 401),
+    ("Basic " + base64.b64encode(b"ann").decode(), 401),
+    ("Basic !!!", 401),
+    ("Basic", 401),
+    ("Bearer " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode(), 401),
+]
+
+
+async def test_only_a_user_with_the_password_is_let_in(files):
     files.write(basic_auth_users={"ann": HASH})
     async with serving(files) as (address, _):
-        code, headers, _ = await ask(address, **({"Authorization": authorization} if authorization else {}))
+        answers = [
+            await ask(address, **({"Authorization": brought} if brought else {})) for brought, _ in AUTHORIZATIONS
+        ]
 
-    assert expected == code
-    assert ("Basic" if code == 401 else None) == headers.get("www-authenticate")
-    assert "default-src 'none'" in headers["content-security-policy"]
+    assert [expected for _, expected in AUTHORIZATIONS] == [code for code, _, _ in answers]
+    for code, headers, _ in answers:
+        assert ("Basic" if code == 401 else None) == headers.get("www-authenticate")
+        assert "default-src 'none'" in headers["content-security-policy"]
 
 
 async def test_no_route_is_free_of_a_password(files):
