@@ -6,14 +6,15 @@ from functools import cache
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from perfmon import kinds
 from perfmon.model import PHASES, Labels
 from perfmon.units import Unit, quoted
 
 __all__ = [
-    "PROBE_METRICS", "Metric", "Selectable",
-    "matches", "mistakes", "mistakes_of_select", "of_check", "of_sampler", "selected",
+    "PROBE_COUNTERS", "PROBE_METRICS", "RUNS", "Metric", "Selectable",
+    "countable", "matches", "mistakes", "mistakes_of_select", "of_check", "of_sampler", "selected",
 ]  # fmt: skip
 
 
@@ -43,6 +44,10 @@ PROBE_METRICS: Mapping[str, Metric] = {
 }
 """What a rule can ask of a check."""
 
+RUNS = "perfmon_probe_runs_total"
+PROBE_COUNTERS: Mapping[str, Metric] = {RUNS: Metric("counter", "")}
+"""What can be counted of a check beside the series that a rule is about: its runs, by their name on /metrics."""
+
 
 def of_check(identity: Mapping[str, str | None], labels: Labels | None, tags: tuple[str, ...] = ()) -> Selectable:
     """The series of a check: its probe, target and module, and the user's labels; None for what is not known."""
@@ -62,6 +67,11 @@ def of_sampler(name: str | None, kind: str, labels: Labels | None) -> Selectable
         complete=bool(kind) and labels is not None,
         any_labels=bool(kind) and getattr(kinds.load("samplers", kind), "ANY_LABELS", False),
     )
+
+
+def countable(series: Sequence[Selectable]) -> list[Selectable]:
+    """The same series with what can be counted of each: of a check its runs, of a sampler what it reads."""
+    return [replace(one, metrics=PROBE_COUNTERS) if one.metrics is PROBE_METRICS else one for one in series]
 
 
 def matches(select: Labels, labels: Labels, tags: Collection[str] = ()) -> bool:

@@ -2,6 +2,7 @@
 
     leak: {window: 30m, growth: 10MiB/min, horizon: 14d, limit: 1GiB}
     leak: {requests: {metric: perfmon_prometheus_counted_total, select: {series: http_requests_total}}}
+    leak: {requests: {metric: perfmon_probe_runs_total, select: {probe: checkout}}}
     leak: {python: shop-inside}
 
 Every setting may be left out. `growth` alone is the simple rule: broken when the series grows faster than that, for
@@ -25,6 +26,7 @@ from perfmon.leak.words import pace, with_interval
 from perfmon.metrics import Family
 from perfmon.model import Verdict, Window, fact_key
 from perfmon.promql import Expression, Source
+from perfmon.selection import RUNS
 from perfmon.units import Duration, Quantity, Unit, format_duration, format_quantity, quoted
 
 __all__ = [
@@ -38,9 +40,9 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=30)]
 
 
 class Requests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Counters of samplers that tell how many requests came; those that match are added up."""
+    """Counters of samplers, or the runs of probes, that tell how many requests came; those that match are added up."""
 
-    metric: str  # the counters' metric
+    metric: str  # the counters' metric; `perfmon_probe_runs_total` = perfmon's own runs of the probes that match
     select: dict[str, str] = {}  # globs that their labels must match, as in a rule's `select`
 
 
@@ -416,11 +418,21 @@ def _cause(each: PerRequest | None, judged: Judgement, window: Window, config: C
     if each is None or config.requests is None or (judged.verdict == "clean" and each.cause not in _PROVEN):
         return
     counted = fact_key(config.requests.metric, **config.requests.select)
+    one, many = _called(config.requests)
+    told = each.sentence(window.unit, one=one, many=many)
     if each.cause == "insufficient_data":
-        why = each.sentence(window.unit) if window.requests else "none there, or more than can be added up"
+        why = told if window.requests else "none there, or more than can be added up"
         yield f"what it grows with cannot be told by {counted}: {why}"
     else:
-        yield f"{each.sentence(window.unit)}, over {each.requests:.0f} of {counted}"
+        yield f"{told}, over {each.requests:.0f} of {counted}"
+
+
+def _called(requests: Requests) -> tuple[str, str]:
+    """One of what is counted, and many: a run of a probe may be several requests, or none."""
+    if requests.metric != RUNS:
+        return "request", "requests"
+    of = f" of {requests.select['probe']}" if "probe" in requests.select else ""
+    return f"run{of}", f"runs{of}"
 
 
 def _inside(heap: Heap | None, judged: Judgement) -> Iterator[str]:

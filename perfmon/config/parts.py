@@ -519,9 +519,10 @@ def _check_counters(place: Place, watched: Sequence[Selectable], kind: str, conf
     if asked is None:
         return
     requests = place.at(kind).at("requests")
-    for below, message in selection.mistakes(asked.select, asked.metric, watched):
+    counted = selection.countable(watched)
+    for below, message in selection.mistakes(asked.select, asked.metric, counted):
         requests.problem(below, message)
-    chosen = selection.selected(asked.select, watched)
+    chosen = selection.selected(asked.select, counted)
     types = {one.metrics[asked.metric].type for one in chosen if asked.metric in one.metrics}
     if types - {"counter"}:
         requests.problem("metric", f"expected a counter, {quoted(asked.metric)} is a {min(types)}")

@@ -37,23 +37,26 @@ class PerRequest(msgspec.Struct, frozen=True, kw_only=True):
     per_second_high: float | None = None
     requests: float = 0.0  # how many there were
 
-    def sentence(self, unit: Unit) -> str:
-        """`4.1 KiB per request (95 % interval 3.9 to 4.4), nothing by time alone`, for a series of that unit."""
-        each = _told(self.per_request, self.low, self.high, unit, " per request")
+    def sentence(self, unit: Unit, *, one: str = "request", many: str = "requests") -> str:
+        """`4.1 KiB per request (95 % interval 3.9 to 4.4), nothing by time alone`, for a series of that unit.
+
+        `one` and `many` are what to call what was counted.
+        """
+        each = _told(self.per_request, self.low, self.high, unit, f" per {one}")
         by_time = _told(self.per_second, self.per_second_low, self.per_second_high, unit, "/s")
         match self.cause:
             case "requests":
                 return f"{each}, nothing by time alone"
             case "time":
-                return f"{by_time} by time alone, nothing per request"
+                return f"{by_time} by time alone, nothing per {one}"
             case "both":
                 return f"{each}, and {by_time} by time alone"
             case "indistinguishable":
-                return f"{each} if it is the requests: they came at a steady rate, so it may as well be time"
+                return f"{each} if it is the {many}: they came at a steady rate, so it may as well be time"
             case "neither":
-                return "nothing, neither per request nor by time"
+                return f"nothing, neither per {one} nor by time"
             case "insufficient_data":
-                return "too few points, or no requests"
+                return f"too few points, or no {many}"
 
 
 def per_request(times: Sequence[float], values: Sequence[float], requests: Sequence[float]) -> PerRequest:

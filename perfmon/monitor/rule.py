@@ -25,7 +25,7 @@ from perfmon.monitor import alert as alerts
 from perfmon.monitor.counting import counted
 from perfmon.monitor.store import Store
 from perfmon.monitor.turns import Turns
-from perfmon.selection import matches
+from perfmon.selection import PROBE_COUNTERS, matches
 
 __all__ = ["Held", "Judged", "Rules"]
 
@@ -507,7 +507,7 @@ class _Judge:
 
     def counts(self, series: "_Series") -> bool:
         asked = self.counters
-        return asked is not None and asked.metric in series.metrics and matches(asked.select, series.labels)
+        return asked is not None and asked.metric in series.countable and matches(asked.select, series.labels)
 
     def labels(self, series: "_Series", severity: str) -> dict[str, str]:
         """An alert's identity. An empty label is an absent one, to Prometheus as to Alertmanager."""
@@ -559,6 +559,11 @@ class _Series:
     def is_check(self) -> bool:
         """Whether it can be up or down."""
         return "failed" in self.metrics
+
+    @property
+    def countable(self) -> Collection[str]:
+        """What a condition can have counted of it beside another series."""
+        return (*self.metrics, *PROBE_COUNTERS) if self.is_check else self.metrics
 
 
 class _Appointment:

@@ -25,7 +25,7 @@ from perfmon.monitor.recent import Recent
 from perfmon.monitor.store import SummaryRow
 from perfmon.monitor.summary import Stretch, Summary, restarts_of
 from perfmon.monitor.tally import DAY_S, QUARTER_S, QUARTERS, Counted, Tally, total
-from perfmon.selection import PROBE_METRICS
+from perfmon.selection import PROBE_COUNTERS, PROBE_METRICS
 
 __all__ = ["MINUTES", "CheckSeries", "Minute", "SampleSeries", "SamplerSeries", "Series", "sample_key"]
 
@@ -102,7 +102,8 @@ class Series:
         """
         if not measurement.recheck:
             for (metric, _), summary in self._long.get(key, {}).items():
-                summary.add(measurement.at, _column(metric, measurement))
+                counted = metric in PROBE_COUNTERS
+                summary.add(measurement.at, self.checks[key].runs + 1 if counted else _column(metric, measurement))
             for metric, known in self._counts.get(key, {}).items() if counted else ():
                 known.add(self._unix(measurement.at), failed=bool(_column(metric, measurement)))
         return self.checks[key].add(measurement, self.minute(measurement.at))
@@ -373,10 +374,11 @@ class CheckSeries:
     ) -> Window:
         """A window with the points given."""
         last = self.last
+        what = PROBE_METRICS.get(metric) or PROBE_COUNTERS[metric]
         return Window(
             metric=metric,
-            type=PROBE_METRICS[metric].type,
-            unit=PROBE_METRICS[metric].unit,
+            type=what.type,
+            unit=what.unit,
             times=times,
             values=values,
             now=now,
