@@ -113,7 +113,7 @@ class Stack(NamedTuple):
 @contextlib.contextmanager
 def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]:
     """All of it, up and watching."""
-    shop, at_prometheus, at_alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    shop, at_prometheus, at_alertmanager, test = (f"127.0.0.1:{free_port()}" for _ in range(4))
     binaries = [binary(name) for name in ("nginx", "prometheus-alertmanager", "prometheus")]
     with contextlib.ExitStack() as parts:
         pager = parts.enter_context(Listener())
@@ -123,6 +123,7 @@ def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]
         nginx = Nginx(binaries[0], folder, authority)
         parts.callback(nginx.stop)
         parts.enter_context(_shop(folder, shop))
+        parts.enter_context(_load(folder, shop, test))
         alertmanager = parts.enter_context(_alertmanager(binaries[1], folder, at_alertmanager, pager.url))
         file = folder / "perfmon.yml"
         file.write_text(
@@ -134,6 +135,8 @@ def stack(binary: Binary, folder: Path, authority: Authority) -> Iterator[Stack]
             "shop:8080": shop,
             "localhost:9090": at_prometheus,
             "alertmanager:9093": at_alertmanager,
+            "  # - job_name: perf-test\n  #   static": "  - job_name: perf-test\n    static",
+            "  #     - targets: [host.docker.internal:10738]": f"      - targets: ['{test}']",
             "/etc/prometheus/rules/": f"{ROOT}/rules/",
             "/etc/prometheus/targets/": f"{ROOT}/deploy/prometheus/targets/basic/",
         }
@@ -221,6 +224,14 @@ def _busy_cgroup(root: Path) -> Iterator[None]:
 def _shop(folder: Path, address: str) -> contextlib.AbstractContextManager[subprocess.Popen]:
     command = [sys.executable, "-m", "perfmon", "simulate", "shop", "--port", address.partition(":")[2]]
     return running(command, folder / "shop.log", ready=f"http://{address}/health")
+
+
+def _load(folder: Path, shop: str, address: str) -> contextlib.AbstractContextManager[subprocess.Popen]:
+    """A load test that outlasts all tests, some of whose arrivals fail, and one of whose thresholds is broken."""
+    command = [sys.executable, "-m", "perfmon", "load", f"http://{shop}/flaky", "--scenario=shop", "--rate=20"]
+    command += ["--duration=1h", "--no-rows", "--threshold=p(95) < 1us", "--threshold=p(99) < 10s"]
+    command += [f"--metrics-listen={address}", f"--out={folder}/runs"]
+    return running(command, folder / "load.log", ready=f"http://{address}/metrics")
 
 
 @contextlib.contextmanager

@@ -283,7 +283,7 @@ def test_panel_shows_something(stack, panel, board):
 @pytest.mark.parametrize(("annotation", "board"), ANNOTATIONS)
 def test_annotation_marks_something(stack, annotation, board):
     """Alerts too: one probe of the stack always fails. But no rule on a group fires so soon, nor one on perfmon."""
-    expression = re.sub('group!="", |, group=~"[^"]+"|alertname=~"Perfmon[^"]+", ', "", annotation["expr"])
+    expression = re.sub('group!="", |, group=~"[^"]+"|alertname=~"Perf(?:mon|Test)[^"]+", ', "", annotation["expr"])
     look = partial(shown, stack, as_grafana_asks(expression, board), instant=False)
     eventually(look, annotation["expr"], within_s=60)
 

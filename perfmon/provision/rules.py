@@ -42,7 +42,9 @@ class Alerting(msgspec.Struct, frozen=True, kw_only=True):
     keep: str = ""  # `keep_firing_for`, where an alert would flap
     summary: str
     description: str
-    view: Literal["target", "budget", "process", "host", "perfmon", "group", "cgroup"]  # what the dashboard should show
+    view: Literal[
+        "target", "budget", "process", "host", "perfmon", "group", "cgroup", "load"
+    ]  # what the dashboard should show
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -564,6 +566,29 @@ time() - perfmon_discovery_last_success_timestamp_seconds > 7200""",
     ),
 )
 
+TESTS = (
+    Alerting(
+        alert="PerfTestThresholdBroken",
+        severity="warning",
+        expr="last_over_time(perf_test_threshold_ok[1m]) == 0",
+        wait="1m",
+        summary='Load test "{{ $labels.scenario }}" breaks its threshold {{ $labels.threshold }}',
+        description="Of all arrivals at {{ $labels.name }} so far, the threshold {{ $labels.threshold }} does not hold. The run "
+        "is {{ $labels.test }}.",
+        view="load",
+    ),
+    Alerting(
+        alert="PerfTestGeneratorInvalid",
+        severity="warning",
+        expr='last_over_time(perf_test_generator_verdict{verdict="INVALID"}[1m]) == 1',
+        wait="1m",
+        summary='The figures of load test "{{ $labels.scenario }}" are not the target\'s',
+        description="The generator of run {{ $labels.test }} is the limit, and not {{ $labels.name }}: it is late, or its loop "
+        "stands still. What the test shows is its own slowness.",
+        view="load",
+    ),
+)
+
 GROUPS = (
     Group("perfmon.recording", RECORDINGS),
     Group("perfmon.slo.short", SHORT_COUNTS),
@@ -572,10 +597,11 @@ GROUPS = (
     Group("perfmon.slo", BUDGETS),
     Group("perfmon.symptoms", SYMPTOMS),
     Group("perfmon.resources", RESOURCES),
+    Group("perfmon.tests", TESTS),
     Group("perfmon.self", SELF_HEALTH),
 )
 
-ALERTS = (*BUDGETS, *SYMPTOMS, *RESOURCES, *SELF_HEALTH)
+ALERTS = (*BUDGETS, *SYMPTOMS, *RESOURCES, *TESTS, *SELF_HEALTH)
 
 # ---------------------------------------------------------------- how it is written
 
@@ -584,6 +610,7 @@ _VIEWS = {
     "budget": "slo?var-target={{ $labels.target | urlquery }}&var-probe={{ $labels.probe | urlquery }}",
     "process": "resources?var-instance={{ $labels.instance | urlquery }}&var-group={{ $labels.group | urlquery }}",
     "host": "fleet?var-instance={{ $labels.instance | urlquery }}",
+    "load": "load?var-instance={{ $labels.instance | urlquery }}&var-test={{ $labels.test | urlquery }}",
     "perfmon": "itself?var-instance={{ $labels.instance | urlquery }}",
     "group": "resources?var-instance={{ $labels.instance | urlquery }}"
     "{{ with $labels.group }}&var-group={{ . | urlquery }}{{ end }}",

@@ -11,7 +11,7 @@ import promql_parser as pp
 from promql_parser import MatchOp
 
 from perfmon import kinds
-from perfmon.metrics import BLACKBOX_FAMILIES, PROBE_FAMILIES, SAMPLER_FAMILIES, SELF_FAMILIES
+from perfmon.metrics import BLACKBOX_FAMILIES, PERF_TEST_FAMILIES, PROBE_FAMILIES, SAMPLER_FAMILIES, SELF_FAMILIES
 
 SCRAPE_S = 15.0
 PLACE = {"job", "instance"}
@@ -171,6 +171,7 @@ def _subjects():
     about = {family.name: {"probe", "target", "module"} for family in PROBE_FAMILIES}
     about |= {family.name: {"sampler"} for family in SAMPLER_FAMILIES}
     about |= {family.name: set() for family in (*SELF_FAMILIES, *BLACKBOX_FAMILIES)}
+    about |= {family.name: {"test", "scenario", "name"} for family in PERF_TEST_FAMILIES}
     for folder, own in (("probes", {"probe", "target", "module"}), ("samplers", {"sampler"})):
         for kind in kinds.names(folder):
             about |= {family.name: own for family in getattr(kinds.load(folder, kind), "FAMILIES", ())}

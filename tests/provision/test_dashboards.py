@@ -48,6 +48,7 @@ CHOICES = {
     "perfmon-target": ["job", "instance", "probe", "target"],
     "perfmon-resources": ["job", "instance", "group", "cgroup"],
     "perfmon-slo": ["job", "instance", "probe", "target", "objective"],
+    "perfmon-load": ["job", "instance", "scenario", "test"],
     "perfmon-itself": ["job", "instance"],
 }
 

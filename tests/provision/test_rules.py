@@ -29,6 +29,16 @@ LEAK = {**PROCESS, "rule": "MemoryLeak", "metric": "perfmon_process_private_memo
 CGROUP = {**SELF, "sampler": "units", "group": "api", "cgroup": "/system.slice/api.service"}
 DISK = {**HOST, "device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/srv"}
 
+LOAD = {
+    "job": "perf-test",
+    "instance": "127.0.0.1:10738",
+    "scenario": "checkout",
+    "test": "load_checkout_20270115_080000",
+    "name": "http://shop/",
+}
+BROKEN = {**LOAD, "threshold": "duration: p(95) < 200ms"}
+INVALID = {**LOAD, "verdict": "INVALID"}
+
 
 class Case(msgspec.Struct):
     """Series as promtool reads them, and at which times an alert is silent, fires, and is over."""
@@ -99,6 +109,31 @@ CASES = [
             # Half of the runs, and the target has an objective of its own.
             ([*failing(0.5), ("perfmon_slo_objective_ratio", TARGET | {"rule": "Own"}, "0.5x400")], "200m"),
         ]
+    ),
+    Case(
+        "PerfTestThresholdBroken",
+        "warning",
+        [("perf_test_threshold_ok", BROKEN, "1x9 0x10 1x20")],
+        BROKEN,
+        silent="10m",
+        firing="12m",
+        resolved="22m",
+        summary='Load test "checkout" breaks its threshold duration: p(95) < 200ms',
+        description="Of all arrivals at http://shop/ so far, the threshold duration: p(95) < 200ms does not hold. The run is "
+        "load_checkout_20270115_080000.",
+    ),
+    Case(
+        "PerfTestGeneratorInvalid",
+        "warning",
+        # When the test is over, so is the alert.
+        [("perf_test_generator_verdict", INVALID, "0x9 1x10 stale")],
+        INVALID,
+        silent="10m",
+        firing="12m",
+        resolved="23m",
+        summary='The figures of load test "checkout" are not the target\'s',
+        description="The generator of run load_checkout_20270115_080000 is the limit, and not http://shop/: it is late, or "
+        "its loop stands still. What the test shows is its own slowness.",
     ),
     Case(
         "ProbeDown",
