@@ -573,8 +573,8 @@ TESTS = (
         expr="last_over_time(perf_test_threshold_ok[1m]) == 0",
         wait="1m",
         summary='Load test "{{ $labels.scenario }}" breaks its threshold {{ $labels.threshold }}',
-        description="Of all arrivals at {{ $labels.name }} so far, the threshold {{ $labels.threshold }} does not hold. The run "
-        "is {{ $labels.test }}.",
+        description="Of all arrivals at {{ $labels.name }} so far, the threshold {{ $labels.threshold }} does not hold. "
+        "The run is {{ $labels.test }}.",
         view="load",
     ),
     Alerting(
@@ -583,8 +583,8 @@ TESTS = (
         expr='last_over_time(perf_test_generator_verdict{verdict="INVALID"}[1m]) == 1',
         wait="1m",
         summary='The figures of load test "{{ $labels.scenario }}" are not the target\'s',
-        description="The generator of run {{ $labels.test }} is the limit, and not {{ $labels.name }}: it is late, or its loop "
-        "stands still. What the test shows is its own slowness.",
+        description="The generator of run {{ $labels.test }} is the limit, and not {{ $labels.name }}: it is late, or "
+        "its loop stands still. What the test shows is its own slowness.",
         view="load",
     ),
 )

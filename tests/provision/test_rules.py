@@ -665,6 +665,8 @@ def shown_on(case):
         return "slo", ("target", "probe")
     if case.alert.startswith(("Leak", "Cgroup", "Process")):
         return "resources", ("instance", "group", "cgroup") if "cgroup" in case.labels else ("instance", "group")
+    if case.alert.startswith("PerfTest"):
+        return "load", ("instance", "test")
     if case.alert.startswith("Host"):
         return "fleet", ("instance",)
     if case.alert.startswith(("Perfmon", "Sampler", "Watchdog")):

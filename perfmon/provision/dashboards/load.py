@@ -1,7 +1,7 @@
 """Performance tests: the one that runs, whether its figures are the target's, and several runs side by side.
 
-What `perfmon load --metrics-port` exports. A run is a `test`, its scenario has the same name each time, so to compare runs is
-to choose a scenario and a time in which it ran more than once.
+What `perfmon load --metrics-port` exports. A run is a `test`, its scenario has the same name each time, so to compare
+runs is to choose a scenario and a time in which it ran more than once.
 """
 
 from perfmon.provision.dashboards.asked import GOOD_AT_ZERO, PERFMON, RELOADS, alerts, opens, quantile
@@ -129,7 +129,8 @@ def _now() -> tuple[Panel, ...]:
             Frame(
                 16,
                 "Generator",
-                "VALID: the figures are the target's. SATURATED: it did not keep up. INVALID: the generator was the limit.",
+                "VALID: the figures are the target's. SATURATED: it did not keep up. INVALID: the generator was the"
+                " limit.",
                 "short",
                 4,
                 4,
@@ -188,7 +189,7 @@ def _load() -> tuple[Panel, ...]:
             Frame(
                 25,
                 "Under way",
-                "Arrivals under way and arrivals that wait for room at the end of each second: what grows is not served.",
+                "Arrivals under way and those that wait for room at the end of each second: what grows is not served.",
                 "short",
                 12,
                 8,
