@@ -573,7 +573,7 @@ TESTS = (
         expr="last_over_time(perf_test_threshold_ok[1m]) == 0",
         wait="1m",
         summary='Load test "{{ $labels.scenario }}" breaks its threshold {{ $labels.threshold }}',
-        description="Of all arrivals at {{ $labels.name }} so far, the threshold {{ $labels.threshold }} does not hold. "
+        description="Of all arrivals at {{ $labels.name }} so far, the threshold {{ $labels.threshold }} is broken. "
         "The run is {{ $labels.test }}.",
         view="load",
     ),

@@ -119,7 +119,7 @@ CASES = [
         firing="12m",
         resolved="22m",
         summary='Load test "checkout" breaks its threshold duration: p(95) < 200ms',
-        description="Of all arrivals at http://shop/ so far, the threshold duration: p(95) < 200ms does not hold. The run is "
+        description="Of all arrivals at http://shop/ so far, the threshold duration: p(95) < 200ms is broken. The run is "
         "load_checkout_20270115_080000.",
     ),
     Case(
