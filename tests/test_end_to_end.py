@@ -200,7 +200,7 @@ def test_prometheus_takes_all_that_the_stack_exposes(stack):
     """By OpenMetrics: only that has units."""
     prometheus = stack.prometheus
     refused = 'sum({__name__=~"prometheus_target_scrapes_(sample|exceeded|exemplar)_.*_total"})'
-    eventually(lambda: len(prometheus.query("up == 1")) == 4, "all jobs are up")
+    eventually(lambda: len(prometheus.query("up == 1")) == 5, "all jobs are up")
     eventually(lambda: prometheus.value(refused) is not None, "Prometheus has scraped itself")
     [family] = prometheus.api(
         "targets/metadata", match_target='{job="perfmon"}', metric="perfmon_probe_latency_seconds"
