@@ -281,7 +281,7 @@ def targets_table(
     )
 
 
-_WIDTHS = {"target": 320, "metric": 320, "cgroup": 220, "subject": 220, "issuer": 220}
+_WIDTHS = {"target": 320, "metric": 320, "cgroup": 220, "subject": 220, "issuer": 220, "test": 320}
 """Of columns whose values are long, in pixels; the others share what is left."""
 
 
