@@ -1,9 +1,9 @@
 """The page for outsiders, written whole by the server: no script, nothing from elsewhere, every text escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -187,7 +187,7 @@ def _component(one: Component) -> str:
     target = f'<span class="target">{escape(one.target)}</span>' if one.target else ""
     periods = "".join(
         f"<div><dt>{period[:-1]} {period[-1]}</dt><dd>{share_words(one.uptime[period])}</dd></div>"
-        for period in _SHOWN_PERIODS
+        for period in _told(one.uptime)
     )
     return (
         f'<li class="component {one.state}"><h3>{escape(one.name)}{target}</h3>'
@@ -195,6 +195,14 @@ def _component(one: Component) -> str:
         f"{_strip(one.days)}"
         f'<p class="axis"><span>90 days ago</span><span>today</span></p><dl class="uptime">{periods}</dl></li>\n'
     )
+
+
+def _told(uptime: Mapping[str, Count]) -> Iterable[str]:
+    """The periods of which more is known than of the one before: an hour of runs is not called ninety days."""
+    yield _SHOWN_PERIODS[0]
+    for shorter, period in pairwise(_SHOWN_PERIODS):
+        if uptime[period] != uptime[shorter]:
+            yield period
 
 
 def _past(standing: Standing) -> str:

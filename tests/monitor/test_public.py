@@ -1,6 +1,7 @@
 """What outsiders are shown: what was chosen, in plain words, and nothing else."""
 
 import asyncio
+import re
 import xml.etree.ElementTree as ET
 from typing import get_args
 
@@ -80,6 +81,19 @@ def test_a_line_is_a_probe_with_all_its_targets():
     assert 90 == len(shown["shop"]["days"]["failed"])
     assert 0.052 == shown["shop"]["days"]["failed"][-10]
     assert None is shown["new"]["uptime"]["90d"]
+
+
+def test_no_period_is_told_of_which_no_more_is_known_than_of_a_shorter_one():
+    view = Street()
+    view.add(check("new", "1"), None)
+    view.add(check("weeks", "2"), None, days=[(20, 5760, 60), (3, 5760, 0)])
+    told = {name: re.findall(r"<dt>(.*?)</dt>", line) for name, line in _lines(alone(view).get("/").text)}
+
+    assert {"new": ["24 h"], "weeks": ["24 h", "7 d", "30 d"]} == told
+
+
+def _lines(page):
+    return re.findall(r"<h3>(.*?)</h3>(.*?)</li>", page, re.DOTALL)
 
 
 def test_addresses_are_shown_when_that_is_asked_for():

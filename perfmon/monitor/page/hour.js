@@ -61,7 +61,10 @@ function runsOf(entries, name, gap) {
   return runs;
 }
 
-const through = (entries, name, y, gap) => runsOf(entries, name, gap).map((run) => `M${run.map((entry) => `${entry.x + 0.5} ${y(entry[name])}`).join("L")}${run.length === 1 ? "h.01" : ""}`).join("");
+// A minute without neighbours is a dash as wide as it is: a dot would not be seen.
+const alone = (entry, height) => `M${entry.x} ${height}h1`;
+const line = (run, name, y) => `M${run.map((entry) => `${entry.x + 0.5} ${y(entry[name])}`).join("L")}`;
+const through = (entries, name, y, gap) => runsOf(entries, name, gap).map((run) => (run.length === 1 ? alone(run[0], y(run[0][name])) : line(run, name, y))).join("");
 const under = (entries, y, gap) => runsOf(entries, "p50", gap).filter((run) => run.length > 1).map((run) => `M${run[0].x + 0.5} ${HEIGHT}L${run.map((entry) => `${entry.x + 0.5} ${y(entry.p50)}`).join("L")}L${run.at(-1).x + 0.5} ${HEIGHT}z`).join("");
 const column = (x, part) => `M${x} ${HEIGHT}v${round(-HEIGHT * part)}h1V${HEIGHT}z`;
 const round = (value) => Math.round(value * 100) / 100;
