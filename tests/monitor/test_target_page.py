@@ -260,6 +260,19 @@ def test_names_headers_and_bodies_that_are_markup_are_only_text(visit, width):
             assert 0 == tab.ask("document.documentElement.scrollWidth - innerWidth"), name
 
 
+def test_a_minute_without_neighbours_is_a_dash_as_wide_as_it_is(visit):
+    """As after a start, where a dot would hardly be seen."""
+    one = probe("shop", "http://shop/")
+    one["history"] = one["history"][-1:]
+    with served(WatchedView([one])) as address:
+        drawn = "[...document.querySelectorAll('.plot :is(.p50, .p95, .p99)')].map((one) => one.getBoundingClientRect().width)"
+        *lines, plot = visit(address, one["key"]).ask(
+            f"[...{drawn}, document.querySelector('.plot').getBoundingClientRect().width]"
+        )
+
+    assert 3 == len([width for width in lines if plot / 61 <= width <= plot / 8])
+
+
 def test_a_probe_that_is_not_watched_is_said(visit):
     with served(WatchedView([probe("shop", "http://shop/")])) as address:
         tab = visit(address, "<script>window.pwned=1</script>")
