@@ -42,7 +42,7 @@ def command(
     \b
     Examples:
       perfmon rules --out /etc/prometheus/rules
-      perfmon rules --config perfmon.yml --scrape-interval 5s --out /etc/prometheus/rules
+      perfmon rules --config perfmon.yml --scrape-interval 5s
       perfmon rules --grafana-url https://grafana.example
       perfmon rules --check
     """
@@ -54,14 +54,19 @@ def command(
 
 def _of_user(files: tuple[str, ...], job: str, scrape_interval: str) -> str:
     from perfmon import config  # noqa: PLC0415 - only where it is read
-    from perfmon.provision.user_rules import Scraping  # noqa: PLC0415 - only where it is read
+    from perfmon.provision.user_rules import Scraping, unheard  # noqa: PLC0415 - only where it is read
     from perfmon.provision.user_rules import document as of_user  # noqa: PLC0415 - only where it is read
 
     try:
         scraping = Scraping(job=job, interval_s=parse_duration(scrape_interval))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--scrape-interval") from None
-    made = of_user(config.load(files), scraping)
+    read = config.load(files)
+    made = of_user(read, scraping)
     for name, why in made.missing:
         click.echo(f"warning: {name} is left out: {why}", err=True)
+    for setting in unheard(read):
+        click.echo(
+            f"warning: {setting} holds none of these back: say it in Alertmanager (docs/prometheus.md)", err=True
+        )
     return made.text

@@ -19,7 +19,7 @@ from perfmon.promql import Expression, Source
 from perfmon.provision.text import Dumper
 from perfmon.selection import PROBE_METRICS, Metric, Selectable
 
-__all__ = ["Scraping", "Written", "document"]
+__all__ = ["Scraping", "Written", "document", "unheard"]
 
 HEADER = """\
 # Generated from perfmon's configuration by `perfmon rules --config`; edit that instead.
@@ -57,6 +57,15 @@ def document(config: Config, scraping: Scraping | None = None) -> Written:
     return Written(
         f"{HEADER}groups:\n- name: perfmon.user\n  rules:{'' if has_rules else ' []'}\n{body}", tuple(missing)
     )
+
+
+def unheard(config: Config) -> Iterator[str]:
+    """The settings that hold alerts of perfmon's own back, and of which Prometheus knows nothing."""
+    waits = [one.depends_on for one in config.checks] + [one.blueprint.depends_on for one in config.discoveries]
+    if any(waits):
+        yield "`depends_on`"
+    if config.maintenance:
+        yield "`maintenance`"
 
 
 # ---------------------------------------------------------------- what is watched

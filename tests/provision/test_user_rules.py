@@ -179,6 +179,23 @@ def test_the_command_writes_both_files_and_tells_what_it_left_out(tmp_path):
     assert (tmp_path / "perfmon.rules.yml").exists()
 
 
+def test_the_command_warns_of_what_holds_alerts_back_in_perfmon_alone(tmp_path):
+    (tmp_path / "perfmon.yml").write_text(
+        "probes:\n"
+        "  - {name: gateway, interval: 5s, timeout: 2s, targets: ['http://127.0.0.1:1/']}\n"
+        "  - {name: shop, interval: 5s, timeout: 2s, targets: ['http://127.0.0.1:1/'], depends_on: [gateway]}\n"
+        "rules: [{name: Silent, absent: 1m}]\n"
+        "maintenance: [{name: night, from: '22:00', to: '23:00'}]\n"
+    )
+
+    ran = CliRunner().invoke(command, ["--config", str(tmp_path / "perfmon.yml"), "--out", str(tmp_path)])
+
+    assert [
+        f"warning: `{setting}` holds none of these back: say it in Alertmanager (docs/prometheus.md)"
+        for setting in ("depends_on", "maintenance")
+    ] == ran.stderr.splitlines()
+
+
 @given(st.text('ab*?[]!^-.\\+|"', max_size=6), st.text('ab[]!^.\\+|"', min_size=1, max_size=4))
 def test_a_glob_becomes_a_pattern_that_fits_the_same(glob, value):
     """Ranges that run backwards, `[b-a]`, are no pattern to RE2."""
