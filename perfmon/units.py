@@ -250,7 +250,7 @@ def _plain(value: Decimal) -> str:
 
 def _brief(value: float) -> str:
     """Three digits, whole numbers in full."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"  # three digits of 999.9 are "1e+03"
 
 
 def _brief_seconds(seconds: float) -> float:

@@ -164,11 +164,11 @@ def evaluate(window: Window, config: Config) -> Verdict:
 def promql(config: Config, source: Source, severity: Severity = "critical") -> Expression:
     """Where a pair of windows of this level or a worse one burns too fast, by the counters of runs."""
     pairs = [one for one in config.pairs if severity == "warning" or one.severity == "critical"]
+    allowed = f"{format_ratio(1 - config.objective, brief=True)} failures in {format_duration(config.period_s)}"
     wanted = " or ".join(f"{_number(one.burn)} in {format_duration(one.long_s)}" for one in pairs)
     return Expression(
         text="\nor\n".join(_too_fast(one, config, source) for one in pairs),
-        says=f"the budget of {format_ratio(1 - config.objective)} failures in {format_duration(config.period_s)} burns "
-        f"{{{{ $value | humanize }}}} times too fast, expected below {wanted}",
+        says=f"the budget of {allowed} burns {{{{ $value | humanize }}}} times too fast, expected below {wanted}",
         limit=_number(pairs[0].burn),
         remarks=("Prometheus knows of no run that was before it first looked, and counts by scrapes",),
     )

@@ -80,7 +80,8 @@ def problem(config: Config, series_type: Literal["gauge", "counter", "flag"], un
     if series_type != "gauge":
         return "a counter only grows and a flag has no level, expected a gauge such as `duration`"
     if config.by.unit not in ("ratio", unit):
-        return f"the series is in {unit or 'bare numbers'}, and by is in {config.by.unit or 'bare numbers'}"
+        kinds = f"the series is in {unit or 'bare numbers'}, and by is in {config.by.unit or 'bare numbers'}"
+        return f"{kinds}; a share such as 20% suits every series"
     return None
 
 

@@ -133,7 +133,7 @@ def test_it_is_written_as_it_is_read(raw):
 
 def test_it_is_of_levels_in_units_that_fit():
     assert None is change.problem(CONFIG, "gauge", "seconds")
-    assert "the series is in bytes, and by is in seconds" == change.problem(
+    assert "the series is in bytes, and by is in seconds; a share such as 20% suits every series" == change.problem(
         change.parse({"by": "5ms"}), "gauge", "bytes"
     )
     assert change.problem(CONFIG, "counter", "").startswith("a counter only grows")
