@@ -29,11 +29,21 @@ def world(tmp_path_factory):
         away.answer = lambda _request: Answer(503, {"Retry-After": "60"}, b"overloaded\x1b[2J")
         shop.status = 500
         settings = {
-            "probes": [{"name": "shop", "interval": "200ms", "timeout": "150ms", "targets": [shop.url]}],
-            "rules": [
-                {"name": "ShopDown", "threshold": "last < 1"},
-                {"name": "Soon", "threshold": "last < 1", "for": "1h"},
+            "probes": [
+                {"name": name, "interval": "200ms", "timeout": "150ms", "targets": [shop.url]}
+                for name in ("shop", "backup")
             ],
+            "rules": [
+                {
+                    "name": "ShopDown",
+                    "select": {"probe": "shop"},
+                    "threshold": "last < 1",
+                    "annotations": {"escalation_policy": "first ops\nthen the owner"},
+                },
+                {"name": "Soon", "select": {"probe": "shop"}, "threshold": "last < 1", "for": "1h"},
+                {"name": "Waits", "select": {"probe": "backup"}, "threshold": "last < 1"},
+            ],
+            "maintenance": [{"name": "move", "cron": "* * * * *", "duration": "1h", "select": {"probe": "backup"}}],
             "receivers": [
                 {"name": name, "webhook": {"url": f"{hook.url}/s3cret-path"}}
                 for name, hook in (("well", well), ("wrong", wrong), ("away", away))
@@ -53,9 +63,10 @@ def test_a_list_for_eighty_columns_says_who_was_told_and_who_waits(world):
 
     lines = said("--url", daemon.url).splitlines()
 
-    assert re.match(r"firing   \S+ +critical ShopDown  http://127\.0\.0\.1:\d+$", lines[0])
+    assert re.match(r"firing   \S+ +critical ShopDown  shop http://127\.0\.0\.1:\d+$", lines[0])
     assert "         told: well; waiting: away; FAILED: wrong" == lines[2]
     assert lines[3].startswith("pending ")
+    assert '         held back: maintenance "move"' == lines[-1]
     assert max(map(len, lines)) <= 80
 
 
@@ -72,6 +83,7 @@ def test_it_explains_why_since_when_and_what_came_of_telling_each(world):
     assert "answered 503: overloaded\\x1b[2J" in text.replace("\n              ", " ")
     assert "s3cret" not in text
     assert max(map(len, text.splitlines())) <= 80
+    assert "\n  escalation_policy first ops\n              then the owner\n" in text
     assert "not broken for long enough yet" in said("explain", "Soon", "--url", daemon.url)
 
 

@@ -22,6 +22,7 @@ LAYERS = (
         "trace",
         "patterns",
         "post",
+        "admission",
         "procfs",
         "annotation",
         "selection",

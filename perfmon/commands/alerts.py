@@ -7,12 +7,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import click
 from click import Context
 
-from perfmon import kinds
+from perfmon import admission, kinds
 from perfmon.clock import SystemClock
 from perfmon.errors import EXIT_DEFECT, EXIT_FINE, PerfmonError, ReceiverError, UsageError
 from perfmon.units import format_duration, printable, quoted
@@ -33,6 +34,7 @@ _from = (
 
 
 def _source(function: Any) -> Any:
+    function = admission.options(function)
     for option in reversed(_from):
         function = option(function)
     return function
@@ -41,20 +43,22 @@ def _source(function: Any) -> Any:
 @click.group("alerts", invoke_without_command=True)
 @_source
 @click.pass_context
-def command(context: Context, url: str | None, state: str | None, *, as_json: bool) -> None:
+def command(context: Context, /, url: str | None, state: str | None, *, as_json: bool, **admitted: Any) -> None:
     """List alerts: those that fire, are about to, or were resolved.
 
     \b
     Examples:
-      perfmon alerts                                   of the daemon on this machine
-      perfmon alerts --state perfmon.sqlite3           of one that does not run
-      perfmon alerts explain ShopDown                  why, since when, who was told
-      perfmon alerts test pager --config perfmon.yml   sends a real message
+      perfmon alerts                                  of this machine's daemon
+      perfmon alerts --state perfmon.sqlite3          of one that does not run
+      perfmon alerts explain ShopDown                 why, since when, told whom
+      perfmon alerts test pager --config perfmon.yml  sends a real message
+      perfmon alerts --url https://127.0.0.1:10737 --ca-file ca.pem \\
+        --username ann --password '${env:PASSWORD}'   of one with a web-config
     """
-    context.obj = (url, state)
+    context.obj = (url, state, admitted)
     if context.invoked_subcommand is not None:
         return
-    known = _known(url, state)
+    known = _known(url, state, admitted)
     if as_json:
         click.echo(json.dumps(known, indent=2))
         return
@@ -67,10 +71,20 @@ def command(context: Context, url: str | None, state: str | None, *, as_json: bo
 @_source
 @click.pass_obj
 def explain(
-    above: tuple[str | None, str | None], name: str, url: str | None, state: str | None, *, as_json: bool
+    above: tuple[str | None, str | None, Json],
+    /,
+    name: str,
+    url: str | None,
+    state: str | None,
+    *,
+    as_json: bool,
+    **admitted: Any,
 ) -> None:
-    """Say of each alert of a NAME why it fires, since when, who was told when and what came of it."""
-    known = _known(url or above[0], state or above[1])
+    """Say why an alert fires or waits, since when, and who was told.
+
+    Each alert of the NAME, and what came of telling each receiver.
+    """
+    known = _known(url or above[0], state or above[1], {key: given or above[2][key] for key, given in admitted.items()})
     found = [alert for alert in known["alerts"] if name in (alert["labels"]["alertname"], alert["fingerprint"])]
     if not found:
         names = sorted({alert["labels"]["alertname"] for alert in known["alerts"]})
@@ -91,7 +105,7 @@ def explain(
 @click.option("--severity", default="info", show_default=True, help="Label of the alert that is sent.")
 @click.option("--resolved", is_flag=True, help="Say afterwards that it is over.")
 def test(receiver: str, files: tuple[str, ...], severity: str, *, resolved: bool) -> int:
-    """Send a real message to a RECEIVER of a configuration, and print what it answered.
+    """Send a real message to a receiver, and print its answer.
 
     The alert is called PerfmonTest. Exits with 1 when it was not taken. At an Alertmanager it ends by itself after a
     minute.
@@ -144,44 +158,50 @@ def _try(kind: Any, notice: Any, settings: Any, to: str) -> bool:
 # ---------------------------------------------------------------- what is known
 
 
-def _known(url: str | None, state: str | None) -> Json:
+def _known(url: str | None, state: str | None, admitted: Json) -> Json:
     if url and state:
         raise UsageError("give either --url or --state")
     if state is None:
-        return _asked(url or URL)
+        return _asked(url or URL, **admitted)
     from perfmon.monitor import left_behind  # noqa: PLC0415 - loads half of the daemon
 
     return left_behind.alerts(state, SystemClock())
 
 
-def _asked(url: str) -> Json:
+def _asked(url: str, *, username: str | None = None, password: str | None = None, **trust: Any) -> Json:
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--url: expected an http URL, got {quoted(url)}")
-    # No proxy: it is a machine of ours that is asked, whatever the environment says of others.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = admission.opener(url, **trust)
     place = f"{url.rstrip('/')}/api/v1/alerts"
     try:
-        with opener.open(place, timeout=TIMEOUT_S) as answer:
+        request = urllib.request.Request(place, headers=admission.proof(username, password))  # noqa: S310 - see above
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
             found: Json = json.loads(answer.read(MOST_BYTES))
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            raise PerfmonError(
+                f"{url} answered 401: a user and a password are needed (--username, --password)"
+            ) from None
         raise PerfmonError(f"{url} answered {error.code}: is that perfmon's page?") from None
     except (http.client.HTTPException, ValueError):
         raise PerfmonError(f"{url} answered what is no list of alerts: is that perfmon's page?") from None
     except OSError as error:
         why = getattr(error, "reason", error)
-        words = (getattr(why, "strerror", None) or str(why)).lower()
-        raise PerfmonError(f"{url} does not answer: {words} (--url, or --state FILE for one that ended)") from None
+        raise PerfmonError(
+            f"{url} does not answer: {admission.words(why)} (--url, or --state FILE for one that ended)"
+        ) from None
     return found
 
 
 # ---------------------------------------------------------------- in words
 
+_INDENT = " " * 14
 _ORDER = {"firing": 0, "pending": 1, "inactive": 2}
 
 
 def _table(alerts: Sequence[Json], now: float) -> Iterator[str]:
-    """Two lines for each: what and since when, then why or who was told; 80 columns."""
+    """Up to four lines for each: what and since when, why, what holds it back, who was told; 80 columns."""
     if not alerts:
         yield "no alerts"
         return
@@ -192,7 +212,11 @@ def _table(alerts: Sequence[Json], now: float) -> Iterator[str]:
             f"{word:<9}{ago:<9}{alert['labels'].get('severity', ''):<9}{alert['labels']['alertname']}  {_about(alert)}"
         )
         yield _cut(head)
-        yield from (_cut(f"         {line}") for line in (_one_line(alert["why"]), _told_in_short(alert)) if line)
+        yield from (
+            _cut(f"         {line}")
+            for line in (_one_line(alert["why"]), _held_in_short(alert), _told_in_short(alert))
+            if line
+        )
 
 
 def _state(alert: Json) -> tuple[str, float]:
@@ -204,10 +228,15 @@ def _state(alert: Json) -> tuple[str, float]:
 
 
 def _about(alert: Json) -> str:
+    """`shop http://shop.example/`: two probes may ask the same target."""
     labels = alert["labels"]
-    return labels.get("target") or " ".join(
-        value for name, value in labels.items() if name not in ("alertname", "severity")
-    )
+    if "target" in labels:
+        return f"{labels.get('probe', '')} {labels['target']}".lstrip()
+    return " ".join(value for name, value in labels.items() if name not in ("alertname", "severity"))
+
+
+def _held_in_short(alert: Json) -> str:
+    return f"held back: {_one_line(alert['held_back'])}" if alert.get("held_back") else ""
 
 
 def _told_in_short(alert: Json) -> str:
@@ -258,13 +287,12 @@ def _held(alert: Json, mode: str) -> Iterable[str]:
         yield f"{waiting['to']} has yet to hear: {', '.join(waiting['statuses'])}{when}{why}"
 
 
-def _row(name: str, text: str) -> list[str]:
-    return (
-        textwrap.wrap(
-            _one_line(text), WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14, break_on_hyphens=False
-        )
-        or []
-    )
+def _row(name: str, text: str) -> Iterator[str]:
+    """The lines of a text (a leak's places have one each), folded; the name stands before the first."""
+    before = f"  {name:<11} "
+    for line in filter(None, map(_one_line, text.splitlines())):
+        yield from textwrap.wrap(line, WIDTH, initial_indent=before, subsequent_indent=_INDENT, break_on_hyphens=False)
+        before = _INDENT
 
 
 def _moment(wall: float) -> str:

@@ -1,20 +1,14 @@
 """Ask a running perfmon whether it is healthy; for containers, which have no curl."""
 
 import http.client
-import ipaddress
-import os
-import ssl
 import sys
 import urllib.error
-import urllib.parse
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import click
 
-from perfmon.errors import UsageError
-from perfmon.secret import References, Secret, basic_proof
+from perfmon import admission
 from perfmon.units import parse_duration, quoted
 
 __all__ = ["command"]
@@ -33,12 +27,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: Any) -> fl
 @click.command()
 @click.option("--url", default="http://127.0.0.1:10737/-/healthy", show_default=True, help="What to GET.")
 @click.option("--timeout", "timeout_s", default="3s", show_default=True, callback=_seconds, help="How long to wait.")
-@click.option("--ca-file", metavar="FILE", help="Whom to trust with https; what the machine trusts when not given.")
-@click.option("--insecure", is_flag=True, help="Trust any certificate; of this machine only, by a loopback address.")
-@click.option("--cert-file", metavar="FILE", help="A certificate of one's own, where the server demands one.")
-@click.option("--key-file", metavar="FILE", help="Its key.")
-@click.option("--username", metavar="NAME", help="A user of basic_auth_users.")
-@click.option("--password", metavar="REFERENCE", help="Where the password is: ${env:NAME} or ${file:PATH}.")
+@admission.options
 def command(
     url: str,
     timeout_s: float,
@@ -60,12 +49,8 @@ def command(
       perfmon healthcheck --url https://127.0.0.1:10737/-/healthy --insecure \\
         --username health --password '${file:/run/secrets/health}'
     """
-    request = _request(url, _proof(username, password))
-    if insecure and not _is_loopback(url):
-        raise UsageError("--insecure trusts anybody, so it is for loopback addresses such as https://127.0.0.1:10737")
-    trust = _trust(ca_file, cert_file, key_file, insecure=insecure)
-    # No proxy: it is this machine that is asked, whatever the environment says of others.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+    request = _request(url, admission.proof(username, password))
+    opener = admission.opener(url, ca_file=ca_file, cert_file=cert_file, key_file=key_file, insecure=insecure)
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             unchecked = " (the server's certificate was not verified)" if insecure else ""
@@ -75,9 +60,9 @@ def command(
     except (http.client.InvalidURL, ValueError) as error:
         raise click.BadParameter(f"expected an http URL, got {quoted(url)}", param_hint="--url") from error
     except OSError as error:
-        return _unhealthy(_words(getattr(error, "reason", error)))
+        return _unhealthy(admission.words(getattr(error, "reason", error)))
     except http.client.HTTPException as error:
-        return _unhealthy(f"no answer in HTTP: {_words(error)}")
+        return _unhealthy(f"no answer in HTTP: {admission.words(error)}")
     return 0
 
 
@@ -88,51 +73,6 @@ def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
     except ValueError:
         pass  # it is no URL: the words below are for it too
     raise click.BadParameter(f"expected an http URL, got {quoted(url)}", param_hint="--url")
-
-
-def _is_loopback(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _trust(ca_file: str | None, cert_file: str | None, key_file: str | None, *, insecure: bool) -> ssl.SSLContext:
-    if key_file and not cert_file:
-        raise UsageError("--key-file is the key of a --cert-file, which is missing")
-    try:
-        trust = ssl.create_default_context(cafile=ca_file)
-        if cert_file:
-            trust.load_cert_chain(cert_file, key_file)
-    except OSError as error:
-        named = ", ".join(filter(None, (ca_file, cert_file, key_file)))
-        raise UsageError(f"cannot use {named}: {_words(error)}") from None
-    if insecure:
-        trust.check_hostname = False
-        trust.verify_mode = ssl.CERT_NONE
-    return trust
-
-
-def _proof(username: str | None, password: str | None) -> dict[str, str]:
-    if username is None and password is None:
-        return {}
-    if username is None or password is None:
-        raise UsageError("expected both --username and --password, or neither")
-    try:
-        secret = References(os.environ).resolve(password, Path())
-    except ValueError as error:
-        raise UsageError(f"--password: {error}") from None
-    if not isinstance(secret, Secret):
-        raise UsageError(
-            "--password: expected a reference such as ${env:PASSWORD}: others see what stands on a command line"
-        )
-    return {"Authorization": f"Basic {basic_proof(username, secret)}"}
-
-
-def _words(error: object) -> str:
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said.strip().lower() or type(error).__name__
 
 
 def _unhealthy(why: str) -> int:

@@ -95,7 +95,7 @@ def command(
     Examples:
       perfmon profile 4711 --yes
       perfmon profile shop --no-python-allocators --flamegraph shop.html
-      perfmon profile 4711 --yes --snapshot before.bin    # and after the test --snapshot after.bin
+      perfmon profile 4711 --yes --snapshot before.bin  # then after.bin
       perfmon profile --compare before.bin after.bin
       perfmon profile --run script.py --its-own-option
     """

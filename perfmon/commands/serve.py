@@ -82,7 +82,7 @@ def command(
       perfmon serve http://localhost:8080/ localhost:5432
       perfmon serve --config.file perfmon.yml --log.format json
       perfmon serve --config.file perfmon.yml --web.config.file web-config.yml
-      perfmon serve --blackbox blackbox.yml --web.listen-address :9115 --web.probe-allow 10.0.0.0/8
+      perfmon serve --blackbox blackbox.yml --web.probe-allow 10.0.0.0/8
 
     SIGHUP or POST /-/reload reads the files anew; SIGTERM ends it.
     """

@@ -260,7 +260,8 @@ class MaintenanceSection(Section, frozen=True, kw_only=True):
     duration: Annotated[Wait, _says("How long it lasts then, 31d at most.")] = 0.0
     time_zone: Annotated[PublicText, _says("Whose clock that is, such as `Europe/Berlin`.")] = "UTC"
     select: Annotated[
-        Labels, _says("Labels of the alerts that wait, as in a rule's `select`. Default: all of them.")
+        Labels,
+        _says("Labels of the probes and samplers whose alerts wait, as in a rule's `select`. Default: all of them."),
     ] = {}
     counted: Annotated[bool, _says("Whether runs meanwhile count in error budgets (`burn_rate`).")] = True
 

@@ -162,6 +162,20 @@ def test_healthcheck_brings_what_is_demanded(files, daemon, monkeypatch):
     assert "certificate verify failed" in said
 
 
+def test_alerts_are_told_to_whom_it_lets_in(files, daemon, monkeypatch):
+    monkeypatch.setenv("ANN", PASSWORD)
+    source = ["--url", f"https://{daemon}/", "--ca-file", files.folder / "ca.pem"]
+    source += ["--cert-file", files.folder / "client.pem", "--key-file", files.folder / "client.key"]
+    user = ["--username", "ann", "--password", "${env:ANN}"]
+
+    assert 0 == perfmon("alerts", *source, *user)[0]
+    code, explained = perfmon("alerts", *source, *user, "explain", "Nope")
+    assert (104, True) == (code, "alert" in explained)
+    code, refused = perfmon("alerts", *source)
+    assert 1 == code
+    assert "answered 401: a user and a password are needed (--username, --password)" in refused
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
