@@ -5,6 +5,8 @@ A name is a label of the alert ("" when this one does not have it, as in Prometh
 - `value`, `limit`: numbers in base units, as the verdict has them
 - `why`: what was expected and what was seen, in words
 - `since`: when it was first seen broken, RFC 3339
+
+In an annotation whose name ends in `_url` what is filled in is percent-encoded, unless the annotation begins with it.
 """
 
 import re
@@ -28,7 +30,7 @@ def annotate(templates: Labels, alert: Alert, clock: Clock, page_url: str = "") 
     page = _page_of(alert)
     if page_url and page:
         own["page_url"] = f"{page_url.rstrip('/')}/{page}"
-    return own | {name: _fill(template, facts) for name, template in templates.items()}
+    return own | {name: _fill(template, facts, encode=name.endswith("_url")) for name, template in templates.items()}
 
 
 def check_annotations(templates: Labels, label_names: Collection[str]) -> Iterable[tuple[str, str]]:
@@ -67,8 +69,17 @@ def _facts(alert: Alert, clock: Clock) -> dict[str, str]:
     }
 
 
-def _fill(template: str, facts: Labels) -> str:
-    return _PLACE.sub(lambda match: facts.get(match["name"], ""), template)
+def _fill(template: str, facts: Labels, *, encode: bool) -> str:
+    """With its places filled in; within an address a target's own "&" and "#" must not end what they stand in.
+
+    A label at the very beginning is an address itself.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        text = facts.get(match["name"], "")
+        return quote(text, safe="", errors="replace") if encode and match.start() else text
+
+    return _PLACE.sub(value, template)
 
 
 def _subject(alert: Alert) -> str:

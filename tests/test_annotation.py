@@ -55,6 +55,18 @@ def test_annotations_given_take_the_place_of_perfmons_own():
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
+        ("https://g/d/x?var-target={{target}}&y={{probe}}", "https://g/d/x?var-target=http%3A%2F%2Fshop%2F&y=shop"),
+        ("{{target}}runbook#{{alertname}}", "http://shop/runbook#ShopDown"),
+        ("https://g/{{missing}}", "https://g/"),
+    ],
+)
+def test_a_label_within_a_link_is_encoded_and_one_at_its_beginning_is_the_address(template, expected):
+    assert expected == annotate({"dashboard_url": template}, ALERT, ManualClock())["dashboard_url"]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
         ("{{target}} {{value}} {{since}} {{severity}} {{team}}", []),
         ("no place at all } {", []),
         ("{{tagret}}", ['unknown "tagret", did you mean "target"?']),

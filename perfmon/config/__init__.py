@@ -17,12 +17,12 @@ import msgspec
 from perfmon import kinds, selection
 from perfmon.config import blackbox as blackbox_file
 from perfmon.config import yaml_places
-from perfmon.config.alerting import Alerting, alerting_of
+from perfmon.config.alerting import Alerting, alerting_of, linked
 from perfmon.config.convert import WRONG, Reading, key_path
 from perfmon.config.discovered import Discovery
 from perfmon.config.file import File, LimitsSection, LogSection, StateSection, WebSection
 from perfmon.config.maintenance import windows_of
-from perfmon.config.parts import BUILT_IN, modules_of, probes_of, receivers_of, rules_of, samplers_of
+from perfmon.config.parts import BUILT_IN, label_names, modules_of, probes_of, receivers_of, rules_of, samplers_of
 from perfmon.config.scenarios import scenarios_of
 from perfmon.config.sections import Place, items, members, seen_from, settings, single
 from perfmon.config.targets import Timed
@@ -335,7 +335,8 @@ def _assembled(roots: Sequence[MappingNode], reading: Reading, foreign: _Foreign
         "maintenance": windows_of(items(roots, "maintenance", reading), watched),
         "scenarios": scenarios_of(items(roots, "scenarios", reading), modules),
     }
-    alerting = alerting_of(single(roots, "alerting", reading), receivers)
+    alerting = alerting_of(single(roots, "alerting", reading), receivers, label_names(watched, parts["rules"]))
+    parts["rules"] = linked(parts["rules"], alerting.links if alerting else {})
     web = _web(single(roots, "web", reading), watched)
     state = settings(single(roots, "state", reading), StateSection)
     limits = _limits(single(roots, "limits", reading), len(checks))

@@ -1,17 +1,20 @@
 """Who alerts: Prometheus, Alertmanagers, or perfmon itself; one of them, so that nobody is paged twice."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from perfmon import kinds
+from perfmon.annotation import check_annotations
 from perfmon.config.convert import WRONG
 from perfmon.config.file import AlertingSection, HeartbeatSection
 from perfmon.config.sections import Place, settings
+from perfmon.model import Labels, Rule
 from perfmon.receivers import ALL_MODES, Mode
 from perfmon.units import quoted
 
-__all__ = ["Alerting", "alerting_of"]
+__all__ = ["Alerting", "alerting_of", "linked"]
 
 
 class Alerting(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,10 +23,14 @@ class Alerting(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     watchdog: bool = False
     heartbeat: HeartbeatSection | None = None
+    links: Labels = {}  # annotations of rules that have none of the name
 
 
-def alerting_of(place: Place, receivers: Sequence[Place]) -> Alerting | None:
-    """The mode that is written or that the receivers ask for; None when something here is no value at all."""
+def alerting_of(place: Place, receivers: Sequence[Place], label_names: Collection[str] | None) -> Alerting | None:
+    """The mode that is written or that the receivers ask for; None when something here is no value at all.
+
+    `label_names` are all that an alert may have; None when that is not known.
+    """
     values = settings(place, AlertingSection)
     if WRONG in values.values():
         return None
@@ -38,8 +45,17 @@ def alerting_of(place: Place, receivers: Sequence[Place]) -> Alerting | None:
         _check_repeated(at, kind)
     if values["heartbeat"] is not None:
         _check_address(place, values["heartbeat"].url)
-    return Alerting(mode=mode, watchdog=values["watchdog"], heartbeat=values["heartbeat"])
+    links = {name: values[name] for name in _LINKS if values[name]}
+    _check_links(place, links, label_names)
+    return Alerting(mode=mode, watchdog=values["watchdog"], heartbeat=values["heartbeat"], links=links)
 
+
+def linked(rules: Iterable[Rule], links: Labels) -> tuple[Rule, ...]:
+    """The rules with the links that they do not have themselves; an empty one of a rule's own stays away."""
+    return tuple(replace(rule, annotations={**links, **rule.annotations}) for rule in rules)
+
+
+_LINKS = ("runbook_url", "dashboard_url")
 
 _WHO = {"alertmanager": "an alertmanager", "notify": "somebody whom perfmon tells itself"}
 
@@ -82,6 +98,14 @@ _WHY = {
     "alertmanager": 'it tells people itself (webhook_configs, email_configs), expected that there or mode "notify"',
     "notify": "there perfmon tells people itself, and Alertmanager would tell them again",
 }
+
+
+def _check_links(place: Place, links: Labels, label_names: Collection[str] | None) -> None:
+    for name, template in links.items():
+        if not template.startswith(("http://", "https://")):
+            place.problem(name, f"expected an address that begins with http:// or https://, got {quoted(template)}")
+    for name, message in check_annotations(links, label_names) if label_names is not None else ():
+        place.problem(name, message)
 
 
 def _check_address(place: Place, url: str) -> None:

@@ -242,6 +242,12 @@ class AlertingSection(Section, frozen=True, kw_only=True):
     watchdog: Annotated[
         bool, _says("Whether Alertmanagers are told of an alert `Watchdog` that fires as long as perfmon is well.")
     ] = False
+    runbook_url: Annotated[
+        PublicText, _says("Where an alert leads whose rule has no `runbook_url` of its own, see [links](#links).")
+    ] = ""
+    dashboard_url: Annotated[
+        PublicText, _says("Where an alert leads whose rule has no `dashboard_url` of its own, see [links](#links).")
+    ] = ""
     heartbeat: Annotated[
         HeartbeatSection | None, _says("Whom to tell that perfmon lives, see [heartbeat](#heartbeat).")
     ] = None

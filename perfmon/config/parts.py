@@ -142,6 +142,14 @@ def rules_of(places: Sequence[Place], watched: Sequence[Selectable], short: Sequ
     return [*rules, *short]
 
 
+def label_names(watched: Sequence[Selectable], rules: Sequence[Rule]) -> set[str] | None:
+    """Those that alerts may have; None when only a run shows them, or something is wrong in a way that hides them."""
+    if not all(one.complete and not one.any_labels for one in watched):
+        return None
+    of_series = {name for one in watched for name in (*one.labels, *one.open)}
+    return of_series | {name for rule in rules for name in rule.labels}
+
+
 def receivers_of(places: Sequence[Place]) -> list[Receiver]:
     """The receivers."""
     _check_names(places, "receiver")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from perfmon import maintenance
-from perfmon.clock import Clock
+from perfmon.clock import Clock, iso
 from perfmon.maintenance import Maintenance
 from perfmon.model import Alert, Labels
 from perfmon.selection import matches
@@ -109,7 +109,7 @@ class Windows:
         if not self.windows:
             return ""
         open_ = next((one for one in self.open() if matches(one.window.select, alert.labels, tags)), None)
-        return "" if open_ is None else f"maintenance {quoted(open_.window.name)}"
+        return "" if open_ is None else f"maintenance {quoted(open_.window.name)} until {iso(open_.until)}"
 
     def counts(self, labels: Labels, tags: Collection[str]) -> bool:
         """Whether a run of a check counts in error budgets now."""

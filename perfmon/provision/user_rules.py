@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 import yaml
@@ -165,7 +166,7 @@ def _alert(rule: Rule, severity: str, said: Expression) -> dict[str, object]:
     if rule.keep_firing_for_s:
         written["keep_firing_for"] = promql.duration(rule.keep_firing_for_s)
     written["labels"] = {name: _literal(value) for name, value in rule.labels.items()} | {"severity": severity}
-    written["annotations"] = _annotations(rule, said)
+    written["annotations"] = _annotations(rule, severity, said)
     return written
 
 
@@ -176,16 +177,28 @@ def _comment(text: str) -> str:
 # ---------------------------------------------------------------- what the alert says
 
 
-def _annotations(rule: Rule, said: Expression) -> dict[str, str]:
+def _annotations(rule: Rule, severity: str, said: Expression) -> dict[str, str]:
     """Prometheus' templates for perfmon's. Both give an absent label as nothing."""
     about = "{{ or $labels.target $labels.group $labels.sampler }}"
     own = {"summary": f"{rule.name}: {about}", "description": said.says}
-    return own | {name: _template(text, said) for name, text in rule.annotations.items()}
+    # What an expression's series does not have: Prometheus' `$labels` are those of the series alone.
+    labels = {**rule.labels, "alertname": rule.name, "severity": severity}
+    return own | {
+        name: _template(text, said, labels, encode=name.endswith("_url")) for name, text in rule.annotations.items()
+    }
 
 
-def _template(text: str, said: Expression) -> str:
-    places = {"value": "{{ $value }}", "why": said.says, "limit": said.limit, "since": "the alert's start"}
-    return _PLACE.sub(lambda place: places.get(place[1]) or f"{{{{ $labels.{place[1]} }}}}", text)
+def _template(text: str, said: Expression, labels: Labels, *, encode: bool) -> str:
+    """A link's labels are encoded as perfmon encodes them, but for a space, which is "+" here."""
+    said_of = {"value": "{{ $value }}", "why": said.says, "limit": said.limit, "since": "the alert's start"}
+
+    def value(place: re.Match[str]) -> str:
+        name, within_link = place[1], encode and place.start() > 0
+        if name in labels:
+            return _literal(quote(labels[name], safe="") if within_link else labels[name])
+        return said_of.get(name) or f"{{{{ $labels.{name}{' | urlquery' if within_link else ''} }}}}"
+
+    return _PLACE.sub(value, text)
 
 
 _PLACE = re.compile(r"\{\{\s*([^\s{}]+)\s*\}\}")

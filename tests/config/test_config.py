@@ -352,6 +352,22 @@ def test_a_text_stands_as_it_is_written(tmp_path):
     assert {"a": "1.10", "b": "no", "c": "0x1F", "d": "2024-01-01", "e": "1_000", "f": "null"} == check.target.labels
 
 
+def test_every_rule_has_the_links_of_alerting_that_it_has_not_itself(tmp_path):
+    text = """\
+alerting: {runbook_url: "https://wiki/{{alertname}}", dashboard_url: "https://g/?t={{target}}"}
+probes: [{name: shop, targets: ["http://127.0.0.1/"], thresholds: {error_rate: 5%}}]
+rules:
+  - {name: Own, threshold: "rate < 50%", annotations: {runbook_url: "https://own/", dashboard_url: ""}}
+"""
+    links = {rule.name: dict(rule.annotations) for rule in read(tmp_path, text).rules}
+    own = links.pop("Own")
+
+    assert {"runbook_url": "https://own/", "dashboard_url": ""} == own
+    assert [{"runbook_url": "https://wiki/{{alertname}}", "dashboard_url": "https://g/?t={{target}}"}] == list(
+        links.values()
+    )
+
+
 def test_the_for_of_a_threshold_is_that_of_its_rule(tmp_path):
     text = "probes: [{name: a, targets: ['http://127.0.0.1/']}]\nrules: [{name: R, threshold: rate < 50% for 90s}]\n"
 

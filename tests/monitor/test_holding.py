@@ -103,7 +103,9 @@ def test_a_window_holds_alerts_by_their_labels_and_leaves_runs_out_of_budgets():
     windows = Windows(clock, [work])
     shop, mail = ({"alertname": "Down", "severity": "critical", "probe": name} for name in ("shop", "mail"))
 
-    assert 'maintenance "move"' == windows.hold(Alert(rule="Down", labels=shop, series="a"), ())
+    assert 'maintenance "move" until 2027-01-15T08:01:00.000Z' == windows.hold(
+        Alert(rule="Down", labels=shop, series="a"), ()
+    )
     assert "" == windows.hold(Alert(rule="Down", labels=mail, series="b"), ())
     assert (False, True) == (windows.counts(shop, ()), windows.counts(mail, ()))
     clock.advance(60.0)
@@ -189,7 +191,8 @@ def test_maintenance_holds_pages_back_until_it_is_over(tmp_path, pager):
         window = "maintenance: [{name: move, from: 2026-01-01T00:00, to: 2126-01-01T00:00, select: {probe: shop}}]"
         file.write_text(config(healthy.url, dead, pager, window))
         with perfmon(tmp_path, f"--config.file={file}") as daemon:
-            eventually(lambda: [one["held_back"] for one in daemon.alerts()] == ['maintenance "move"'], "it is held")
+            held = 'maintenance "move" until 2126-01-01T00:00:00.000Z'
+            eventually(lambda: [one["held_back"] for one in daemon.alerts()] == [held], "it is held")
             assert 'perfmon_maintenance{name="move"} 1' in daemon.metrics()
             assert [] == paged(pager)
             file.write_text(config(healthy.url, dead, pager))

@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from listener import Answer, Listener, eventually
 from real_alertmanager import running_alertmanager
@@ -184,21 +184,20 @@ def test_one_bad_alert_in_a_batch_costs_the_others_nothing(begin, listener):
 
 def test_a_receiver_that_hangs_delays_nobody(begin, listener):
     release = threading.Event()
-    with Listener(lambda _request: release.wait(5) and Answer()) as hanging:
+    answered = []
+    with Listener(lambda _request: answered.append(release.wait(60)) or Answer()) as hanging:
         life = begin(hook(hanging, "hanging"), hook(listener, "well"))
-        began = time.monotonic()
 
         life.tell(*(alert(str(number)) for number in range(20)))
-        told_s = time.monotonic() - began
-        eventually(lambda: len(listener.requests) == 20)
-        queued = life.notifier.queued()
+        # A listener knows of a request before its sender knows of the answer.
+        eventually(lambda: {"hanging": 20, "well": 0} == life.notifier.queued())
         left = life.notifier.stop(0.2)
+        heard, answered_meanwhile = len(listener.requests), list(answered)
         release.set()
 
-    assert told_s < 0.2
-    assert {"hanging": 20, "well": 0} == queued
+    assert 20 == heard
     assert 20 == left
-    assert time.monotonic() - began < 4
+    assert [] == answered_meanwhile
 
 
 def test_of_two_alertmanagers_one_that_is_gone_is_tried_again_by_itself(begin, listener, quick):
@@ -400,6 +399,7 @@ def test_without_a_state_file_it_all_works_in_memory(listener):
 
 
 @given(st.floats(1, 1e5), st.floats(0, 1e6), st.lists(st.floats(0, 1e5), max_size=20))
+@example(27589.56028873117, 496699.0, [27589.56028873117, 1.0])  # asked for at the very instant, as rounding has it
 def test_each_reminder_comes_once_however_often_and_seldom_it_is_asked_for(every_s, fired_at, steps):
     now, told = fired_at, []
     for step in steps:

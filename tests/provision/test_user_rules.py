@@ -95,7 +95,8 @@ def test_a_rule_is_written_with_its_time_labels_and_words(tmp_path):
         tmp_path,
         '{name: Slow, metric: duration, select: {probe: shop}, threshold: "p(95) < 500ms warning, 2s critical over 1m",'
         ' for: 90s, keep_firing_for: 1500ms, labels: {team: "{{x}}"},'
-        ' annotations: {summary: "{{target}} of {{ probe }}: {{value}} for {{limit}}"}}',
+        ' annotations: {summary: "{{target}} of {{ probe }}: {{value}} for {{limit}}",'
+        ' dashboard_url: "https://g/?t={{target}}", runbook_url: "https://w/{{severity}}#{{alertname}}"}}',
     )
 
     assert ["quantile_over_time(0.95, probe_duration_seconds", "0.5"] == [
@@ -105,6 +106,10 @@ def test_a_rule_is_written_with_its_time_labels_and_words(tmp_path):
     assert {"team": '{{"{{"}}x}}', "severity": "warning"} == mild["labels"]
     assert ("1m30s", "1s500ms") == (mild["for"], mild["keep_firing_for"])
     assert "{{ $labels.target }} of {{ $labels.probe }}: {{ $value }} for 0.5" == mild["annotations"]["summary"]
+    assert ["https://w/warning#Slow", "https://w/critical#Slow"] == [
+        one["annotations"]["runbook_url"] for one in (mild, severe)
+    ]  # Prometheus' own $labels have neither
+    assert "https://g/?t={{ $labels.target | urlquery }}" == mild["annotations"]["dashboard_url"]
     assert (
         "expected p95 of duration over 1m < 2s, seen {{ $value | humanizeDuration }} (or nothing for 1m)"
         == severe["annotations"]["description"]

@@ -77,14 +77,17 @@ function setSince(element, alert, now) {
   setAttribute(element, "title", stamp(from));
 }
 
+// Only a web address becomes a link: "javascript:..." stays out.
+const linkTo = (url, name) =>
+  /^https?:\/\//.test(url) ? [h("a", { href: url, rel: "noreferrer", target: "_blank" }, name), " "] : [];
+
 function showNote(note, alert) {
-  const { summary = "", runbook_url: runbook = "" } = alert.annotations;
-  const signature = JSON.stringify([summary, runbook]);
+  const { summary = "", runbook_url: runbook = "", dashboard_url: dashboard = "" } = alert.annotations;
+  const signature = JSON.stringify([summary, runbook, dashboard]);
   if (note.dataset.signature === signature) return;
   note.dataset.signature = signature;
-  // Only a web address becomes a link: "javascript:..." stays out.
-  const link = /^https?:\/\//.test(runbook) ? [h("a", { href: runbook, rel: "noreferrer", target: "_blank" }, "runbook")] : [];
-  note.replaceChildren(...(summary ? [summary, " "] : []), ...link);
+  const links = [linkTo(runbook, "runbook"), linkTo(dashboard, "dashboard")].flat();
+  note.replaceChildren(...(summary ? [summary, " "] : []), ...links);
   setHidden(note, note.childNodes.length === 0);
 }
 
