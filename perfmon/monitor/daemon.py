@@ -35,7 +35,6 @@ from perfmon.monitor.exposition import Exposition
 from perfmon.monitor.face import Face, Parts
 from perfmon.monitor.flamegraphs import Flamegraphs
 from perfmon.monitor.gate import FromWebConfig, Gate
-from perfmon.monitor.handshake import Secure
 from perfmon.monitor.holding import Health, Subject, Windows, held_by
 from perfmon.monitor.memory import Memory
 from perfmon.monitor.notify import OUTCOMES, Callback, Notifier
@@ -228,12 +227,9 @@ class Daemon:
             await asyncio.to_thread(self._end)
         _log.info("stopped")
 
-    def _entrance(self) -> tuple[list[Middleware], Secure | None]:
-        """What stands before every route, and what connections begin with, as the web-config.yml says."""
-        if self._web is None:
-            return [], None
-        secure = FromWebConfig(self._web) if self.scheme == "https" else None
-        return [Middleware(Gate, config=self._web, clock=self.clock)], secure
+    def _gate(self, *, locked: bool) -> list[Middleware]:
+        """What stands before every route, as the web-config.yml says."""
+        return [] if self._web is None else [Middleware(Gate, config=self._web, clock=self.clock, locked=locked)]
 
     def _note_web_config(self, outcome: str) -> None:
         self.instruments.web_config_reads.labels(outcome).inc()
@@ -242,16 +238,19 @@ class Daemon:
     async def _served(self, sockets: Sequence[socket.socket]) -> AsyncIterator[tuple[str, ...]]:
         """The web face, and that for outsiders where it has addresses of its own; yields the addresses of the first.
 
-        Outsiders give no password; where connections are TLS, theirs are too.
+        Outsiders give no password; where connections are TLS, theirs are too, and headers and pace are the same.
         """
         web, face = self.config.web, self._face()
         names = (*web.listen, urlsplit(web.external_url).netloc)
-        gate, secure = self._entrance()
-        inside = serve(app(face, listen=names, gate=gate), web.listen, sockets=sockets, secure=secure)
+        secure = FromWebConfig(self._web) if self._web is not None and self.scheme == "https" else None
+        inside = serve(
+            app(face, listen=names, gate=self._gate(locked=True)), web.listen, sockets=sockets, secure=secure
+        )
         async with AsyncExitStack() as both:
             addresses = await both.enter_async_context(inside)
             if web.public is not None and web.public.listen:
-                public = await both.enter_async_context(serve(public_app(face), web.public.listen, secure=secure))
+                outside = public_app(face, gate=self._gate(locked=False))
+                public = await both.enter_async_context(serve(outside, web.public.listen, secure=secure))
                 _log.info("the public page is served", addresses=public)
             yield addresses
 

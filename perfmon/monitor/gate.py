@@ -58,12 +58,13 @@ class Bucket:
 
 
 class Gate:
-    """ASGI middleware; asks at each request what counts now."""
+    """ASGI middleware; asks at each request what counts now. Without `locked` nobody needs a password."""
 
-    def __init__(self, application: ASGIApp, *, config: WebConfig, clock: Clock) -> None:
+    def __init__(self, application: ASGIApp, *, config: WebConfig, clock: Clock, locked: bool = True) -> None:
         self._application = application
         self._config = config
         self._clock = clock
+        self._locked = locked
         self._bucket = Bucket(RateLimit(), clock.monotonic())
         self._passwords = Passwords()
 
@@ -77,7 +78,7 @@ class Gate:
         if not self._bucket.take(now):
             await _refusal(429, "too many requests")(scope, receive, sent)
             return
-        refusal = await self._objection(scope, file.basic_auth_users)
+        refusal = await self._objection(scope, file.basic_auth_users if self._locked else {})
         await (refusal or self._application)(scope, receive, sent)
 
     async def _objection(self, scope: Scope, users: dict[str, str]) -> PlainTextResponse | None:
@@ -101,10 +102,11 @@ def _with(headers: dict[str, str], send: Send) -> Send:
     extra: list[tuple[bytes, bytes]] = [
         (name.lower().encode(), value.encode()) for name, value in headers.items() if value
     ]
+    names = {name for name, _ in extra}
 
     async def sent(message: Message) -> None:
         if extra and message["type"] == "http.response.start":
-            own: list[Any] = list(message["headers"])
+            own: list[Any] = [item for item in message["headers"] if item[0] not in names]
             message["headers"] = [*own, *extra]
         await send(message)
 

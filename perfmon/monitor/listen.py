@@ -132,6 +132,12 @@ class _Connection(HttpToolsProtocol):
         self._stop_timer()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is handed over; a client that asked for the end behind it has as long to read it as any other."""
+        super().on_response_complete()
+        if self.transport.is_closing() and self._timer is None:
+            self._timer = self.loop.call_later(self._bounds.keep_alive_s, self.transport.abort)
+
     def timeout_keep_alive_handler(self) -> None:
         """Cut, not close: a client that does not read its answer would keep it in memory for ever."""
         self.transport.abort()

@@ -172,9 +172,9 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
     return application
 
 
-def public_app(view: View) -> Starlette:
-    """The ASGI application for outsiders: what they may ask, and nothing else."""
-    return _application(public.routes(view, _STATUS_CSS.read_bytes(), alone=True), view)
+def public_app(view: View, *, gate: Sequence[Middleware] = ()) -> Starlette:
+    """The ASGI application for outsiders: what they may ask, and nothing else; `gate` as in `app`."""
+    return _application(public.routes(view, _STATUS_CSS.read_bytes(), alone=True), view, gate)
 
 
 def _application(routes: Sequence[Route], view: View, gate: Sequence[Middleware] = ()) -> Starlette:

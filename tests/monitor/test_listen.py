@@ -52,7 +52,8 @@ async def test_connections_beyond_the_bound_are_cut_and_the_others_live(view):
         assert (200, "Healthy\n") == pick(await request(address, "/-/healthy"))
 
 
-async def test_a_client_that_does_not_read_its_answer_is_cut(view):
+@pytest.mark.parametrize("header", ["", "Connection: close\r\n"], ids=["kept", "closed"])
+async def test_a_client_that_does_not_read_its_answer_is_cut(view, header):
     async def endless(accept, accept_encoding):
         return bytes(20_000_000), {"Content-Type": "text/plain"}
 
@@ -61,7 +62,7 @@ async def test_a_client_that_does_not_read_its_answer_is_cut(view):
         serve(app(view), ["127.0.0.1:0"], Bounds(keep_alive_s=1)) as (address,),
         connection(address) as (reader, writer),
     ):
-        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        writer.write(f"GET /metrics HTTP/1.1\r\nHost: {address}\r\n{header}\r\n".encode())
         await asyncio.sleep(1.3)  # the reader stops at its limit, the kernel's buffers fill
         assert await read_to_the_end(reader) < 20_000_000
 

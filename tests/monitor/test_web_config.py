@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import os
+import re
 import ssl
 from contextlib import asynccontextmanager
 
 import pytest
 import trustme
 import uvloop
+from outsiders import street
 from starlette.middleware import Middleware
 from web_face import FakeView, connection, exchange, parse
 from web_files import HASH, PASSWORD, WebFiles
@@ -18,7 +20,7 @@ from perfmon.errors import ConfigError
 from perfmon.monitor.gate import FromWebConfig, Gate
 from perfmon.monitor.listen import Bounds
 from perfmon.monitor.passwords import Crowded, Passwords, credentials
-from perfmon.monitor.server import app, serve
+from perfmon.monitor.server import app, public_app, serve
 from perfmon.monitor.web_config import WebConfig
 
 BOUNDS = Bounds()
@@ -373,6 +375,18 @@ async def test_headers_of_the_file_stand_in_place_of_perfmons_own(files):
         _, headers, _ = await ask(address)
 
     assert ("sameorigin", "max-age=9") == (headers["x-frame-options"], headers["strict-transport-security"])
+
+
+async def test_a_policy_of_the_file_is_the_only_one_on_the_page_for_outsiders_which_asks_for_no_password(files):
+    files.write(
+        http_server_config={"headers": {"Content-Security-Policy": "img-src *"}}, basic_auth_users={"ann": HASH}
+    )
+    gate = Middleware(Gate, config=WebConfig(str(files.path)), clock=ManualClock(), locked=False)
+    async with serve(public_app(street(), gate=[gate]), ["127.0.0.1:0"]) as (address,):
+        raw = await exchange(address, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    assert 200 == parse(raw)[0]
+    assert [b"img-src *"] == re.findall(rb"(?i)^content-security-policy: (.*)\r$", raw, re.MULTILINE)
 
 
 async def test_requests_beyond_the_pace_are_refused_until_there_are_tokens_again(files):
