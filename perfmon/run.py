@@ -27,6 +27,7 @@ __all__ = [
     "Timeline",
     "percentile",
     "percentile_interval",
+    "percentiles",
 ]
 
 Ended = Literal["complete", "interrupted", "aborted"]
@@ -193,11 +194,18 @@ def percentile(histogram: Histogram, missed: int, q: float) -> float | None:
 
     To leave them out would be survivorship: the worse the target, the better its percentiles.
     """
+    return next(iter(percentiles(histogram, missed, (q,))), None)
+
+
+def percentiles(histogram: Histogram, missed: int, qs: Sequence[float]) -> list[float]:
+    """The same at several shares, at the price of one; none without any arrival."""
     n = histogram.count + missed
     if not n:
-        return None
-    rank = max(1, int(round(q * n, 6) + 0.5))
-    return math.inf if rank > histogram.count else histogram.quantile(rank / histogram.count)
+        return []
+    ranks = [max(1, int(round(q * n, 6) + 0.5)) for q in qs]
+    known = [rank / histogram.count for rank in ranks if rank <= histogram.count]
+    values = iter(histogram.quantiles(known) if known else ())
+    return [next(values) if rank <= histogram.count else math.inf for rank in ranks]
 
 
 def percentile_interval(

@@ -11,7 +11,7 @@ from perfmon.metrics import PERF_TEST_BUCKETS_S, PERF_TEST_FAMILIES, Family
 from perfmon.model import Labels
 from perfmon.offer import Open
 from perfmon.perftest import gate, generator
-from perfmon.run import Judged, Report, Snapshot, Tally, percentile
+from perfmon.run import Judged, Report, Snapshot, Tally, percentiles
 from perfmon.scenario import Scenario
 
 __all__ = ["Exported"]
@@ -19,7 +19,10 @@ __all__ = ["Exported"]
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
 _VERDICTS = ("VALID", "SATURATED", "INVALID")
 
-_Value = tuple[Labels, float]
+_Values = Mapping[str, Sequence[tuple[Labels, float]]]
+"""Own labels and value of each series, by family."""
+
+_FAMILIES = {family.name: family for family in PERF_TEST_FAMILIES}
 
 
 class Exported:
@@ -43,19 +46,13 @@ class Exported:
         self._total = report.run.total
 
     def families(self) -> Iterator[tuple[Family, list[Sample]]]:
-        """Each family with what there is of it now."""
-        values = self._values()
-        for family in PERF_TEST_FAMILIES:
-            if family.type == "histogram":
-                yield family, self._histogram(family.name, getattr(self._total, _HISTOGRAMS[family.name]))
-            else:
-                yield (
-                    family,
-                    [
-                        Sample(family.name, {**self._labels, **labels}, value)
-                        for labels, value in values.get(family.name, ())
-                    ],
-                )
+        """Each family with what there is of it now; each is worked out when it is taken."""
+        for part in (self._counted, self._course, self._end, self._percentiles, self._verdicts, self._thresholds):
+            for name, values in part().items():
+                samples = [Sample(name, {**self._labels, **labels}, value) for labels, value in values]
+                yield _FAMILIES[name], samples
+        for name, histogram in _HISTOGRAMS.items():
+            yield _FAMILIES[name], self._histogram(name, getattr(self._total, histogram))
 
     def _histogram(self, name: str, histogram: Histogram) -> list[Sample]:
         counts = zip((*PERF_TEST_BUCKETS_S, math.inf), _cumulative(histogram), strict=True)
@@ -66,19 +63,17 @@ class Exported:
             Sample(f"{name}_sum", self._labels, histogram.total),
         ]
 
-    def _values(self) -> Mapping[str, Sequence[_Value]]:
+    def _counted(self) -> _Values:
+        """Both results stand there from the beginning: the first failure of a series that was not there is no rise."""
+        total, failed = self._total, self._total.failed.total()
         return {
-            **{name: [({}, value(self._total))] for name, value in _COUNTS.items()},
-            **self._course(),
-            **_by_result(self._total),
-            **self._end(),
-            **_thresholds(self._judged()),
             "perf_test_info": [({"executor": self._scenario.executor, "module": self._scenario.module.name}, 1)],
-            "perf_test_percentile_seconds": self._percentiles(),
-            "perf_test_generator_verdict": self._verdicts(),
+            "perf_test_requests_total": [({"result": "success"}, total.done - failed), ({"result": "failure"}, failed)],
+            "perf_test_errors_total": [({"reason": reason}, count) for reason, count in sorted(total.failed.items())],
+            **{name: [({}, value(total))] for name, value in _COUNTS.items()},
         }
 
-    def _course(self) -> dict[str, Sequence[_Value]]:
+    def _course(self) -> _Values:
         """When, how long, and how much is offered now."""
         offer, running = self._scenario.offer, self._report is None
         name = "perf_test_target_rate" if isinstance(offer, Open) else "perf_test_target_users"
@@ -89,7 +84,7 @@ class Exported:
             name: [({}, offer.course.at(self._total.end_s) if running else 0)],
         }
 
-    def _end(self) -> dict[str, Sequence[_Value]]:
+    def _end(self) -> _Values:
         """What is known when the test is over; a counter stands at 0 before."""
         report = self._report
         if report is None:
@@ -100,21 +95,35 @@ class Exported:
             "perf_test_passed": [({}, report.passed)],
         }
 
-    def _percentiles(self) -> list[_Value]:
+    def _percentiles(self) -> _Values:
         missed = self._total.dropped if self._report is None else self._report.run.missed
-        known = [(q, percentile(self._total.response, missed, q)) for q in _QUANTILES]
-        return [({"percentile": f"{q * 100:g}"}, value) for q, value in known if value is not None]
+        known = zip(_QUANTILES, percentiles(self._total.response, missed, _QUANTILES), strict=False)
+        return {"perf_test_percentile_seconds": [({"percentile": f"{q * 100:g}"}, value) for q, value in known]}
 
-    def _verdicts(self) -> list[_Value]:
+    def _verdicts(self) -> _Values:
         """None before anything was started, which would look like a generator that cannot start."""
         total = self._total
         if self._report is not None:
             verdict = self._report.run.generator.verdict
         elif not total.started:
-            return []
+            return {}
         else:
             verdict = generator.judge(self._scenario, total, backlog=0, unfinished=0, took_s=total.end_s).verdict
-        return [({"verdict": one}, one == verdict) for one in _VERDICTS]
+        return {"perf_test_generator_verdict": [({"verdict": one}, one == verdict) for one in _VERDICTS]}
+
+    def _thresholds(self) -> _Values:
+        """By the sentence; one that stands there twice is one series."""
+        verdicts = {str(one.demand): one for one in self._judged()}
+        values = {text: (one.verdict.value, one.verdict.limit) for text, one in verdicts.items()}
+        return {
+            "perf_test_threshold_ok": [({"threshold": text}, one.passed) for text, one in verdicts.items()],
+            "perf_test_threshold_value": [
+                ({"threshold": text}, value) for text, (value, _) in values.items() if value is not None
+            ],
+            "perf_test_threshold_limit": [
+                ({"threshold": text}, limit) for text, (_, limit) in values.items() if limit is not None
+            ],
+        }
 
     def _judged(self) -> Sequence[Judged]:
         """Of what is done per second nothing is known before the end: a ramp begins slowly."""
@@ -139,30 +148,6 @@ _COUNTS: Mapping[str, Callable[[Snapshot], float]] = {
     "perf_test_generator_cpu_seconds_total": lambda total: total.cpu_s,
     "perf_test_generator_stall_seconds_total": lambda total: total.stall_s,
 }
-
-
-def _by_result(total: Snapshot) -> dict[str, Sequence[_Value]]:
-    """Both results stand there from the beginning: the first failure of a series that was not there shows no rise."""
-    failed = total.failed.total()
-    return {
-        "perf_test_requests_total": [({"result": "success"}, total.done - failed), ({"result": "failure"}, failed)],
-        "perf_test_errors_total": [({"reason": reason}, count) for reason, count in sorted(total.failed.items())],
-    }
-
-
-def _thresholds(judged: Sequence[Judged]) -> dict[str, Sequence[_Value]]:
-    """By the sentence; one that stands there twice is one series."""
-    sentences = {str(one.demand): one for one in judged}
-    values = {text: (one.verdict.value, one.verdict.limit) for text, one in sentences.items()}
-    return {
-        "perf_test_threshold_ok": [({"threshold": text}, one.passed) for text, one in sentences.items()],
-        "perf_test_threshold_value": [
-            ({"threshold": text}, value) for text, (value, _) in values.items() if value is not None
-        ],
-        "perf_test_threshold_limit": [
-            ({"threshold": text}, limit) for text, (_, limit) in values.items() if limit is not None
-        ],
-    }
 
 
 def _cumulative(histogram: Histogram) -> list[int]:

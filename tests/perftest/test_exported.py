@@ -198,7 +198,7 @@ def test_nothing_is_exported_that_the_catalogue_has_not():
     one.second(second(0.01))
     families = {family.name: set(family.labels) for family, _ in one.families()}
 
-    assert {family.name for family in PERF_TEST_FAMILIES} == families.keys()
+    assert families.keys() < {family.name for family in PERF_TEST_FAMILIES}
     for family, found in one.families():
         own = {"le"} if family.type == "histogram" else set(family.labels)
         assert all(set(sample.labels) - {"test", "scenario", "name"} <= own for sample in found)
