@@ -8,7 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -59,11 +59,14 @@ class Attributions:
         set_aside: Callable[[str], AbstractContextManager[None]],
         on_outcome: Callable[[Alert, str], None],
         on_defect: Callable[[str, BaseException], None],
+        not_before: Mapping[str, float],
+        remember: Callable[[str, float | None], None],
     ) -> None:
         """`order` says whom to look into for an alert, None: nobody; `annotate` takes a series' key and annotations.
 
         `set_aside` keeps a series from being judged by what happens meanwhile: the process is slower, and memray stays
-        in it, some 15 MiB that it did not leak.
+        in it, some 15 MiB that it did not leak. `not_before` are instants by series, of a former life; `remember` takes
+        for the next one that a series is looked into now, and for how long not again, None: that time is over.
         """
         self._clock = clock
         self._order = order
@@ -73,15 +76,15 @@ class Attributions:
         self._on_outcome = on_outcome
         self._on_defect = on_defect
         self._waiting: dict[str, Alert] = {}  # by series
-        self._not_before: dict[str, float] = {}  # by series: when it may be looked into again
+        self._remember = remember
+        self._not_before = dict(not_before)  # by series: when it may be looked into again
         self._work: asyncio.Task[None] | None = None
         self._profile: subprocess.Popen[bytes] | None = None
         self._stopping = False
 
     def consider(self, alerts: Sequence[Alert]) -> None:
         """Take in alerts that receivers are told of; returns at once."""
-        now = self._clock.monotonic()
-        self._not_before = {series: until for series, until in self._not_before.items() if until > now}
+        self._forget_rested(self._clock.monotonic())
         for alert in alerts:
             if alert.state != "firing":
                 self._forget(alert)
@@ -101,6 +104,11 @@ class Attributions:
             self._work.cancel()
             await asyncio.wait({self._work})
 
+    def _forget_rested(self, now: float) -> None:
+        for series in [series for series, until in self._not_before.items() if until <= now]:
+            del self._not_before[series]
+            self._remember(series, None)
+
     def _forget(self, alert: Alert) -> None:
         waiting = self._waiting.get(alert.series)
         if waiting is not None and waiting.labels == alert.labels:
@@ -113,6 +121,7 @@ class Attributions:
             if order is None:
                 continue
             self._not_before[alert.series] = self._clock.monotonic() + order.every_s
+            self._remember(alert.series, order.every_s)
             try:
                 await self._look_into(alert, order)
             except Exception as error:  # noqa: BLE001 - the alert goes on without, and the next has its turn

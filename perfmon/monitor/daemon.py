@@ -172,6 +172,8 @@ class Daemon:
             set_aside=self.series.set_aside,
             on_outcome=lambda alert, outcome: self.instruments.profiles.labels(alert.labels["sampler"], outcome).inc(),
             on_defect=self.defect,
+            not_before=self._store.not_profiled_before(),
+            remember=self._store.put_profiled,
         )
         self.discoveries = Discoveries(
             network=network,

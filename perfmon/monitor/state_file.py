@@ -55,14 +55,15 @@ class StateFile:
         return self._begin()  # in the place of the one that was set aside
 
     def load(self) -> tuple[dict[Key, bytes], float | None]:
-        """Alerts, outbox, deliveries, results and found targets, and when the file was last written (Unix time)."""
+        """Alerts, outbox, deliveries, results, found targets and profiles, and when the file was last written (Unix time)."""
         assert self._db is not None, "connected first"
         alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
         outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")
         results = self._db.execute("SELECT 'results', series, part, result FROM results")
         listed = self._db.execute("SELECT 'found', source, part, targets FROM found")
         told = self._db.execute("SELECT 'deliveries', alert, part, told FROM deliveries")
-        found = (row for rows in (alerts, outbox, results, listed, told) for row in rows)
+        profiled = self._db.execute("SELECT 'profiled', series, part, began FROM profiled")
+        found = (row for rows in (alerts, outbox, results, listed, told, profiled) for row in rows)
         kept: dict[Key, bytes] = {(row[0], row[1], row[2]): row[3] for row in found}
         alive = self._db.execute("SELECT at FROM alive").fetchone()
         return kept, alive[0] if alive else None
@@ -192,6 +193,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX histories_until ON histories (until)",
     ),
     ("CREATE TABLE deliveries (alert TEXT, part TEXT, told BLOB NOT NULL, PRIMARY KEY (alert, part))",),
+    ("CREATE TABLE profiled (series TEXT, part TEXT, began BLOB NOT NULL, PRIMARY KEY (series, part))",),
 )
 
 _PUT = {
@@ -200,6 +202,7 @@ _PUT = {
     "results": "INSERT OR REPLACE INTO results (series, part, result) VALUES (?, ?, ?)",
     "found": "INSERT OR REPLACE INTO found (source, part, targets) VALUES (?, ?, ?)",
     "deliveries": "INSERT OR REPLACE INTO deliveries (alert, part, told) VALUES (?, ?, ?)",
+    "profiled": "INSERT OR REPLACE INTO profiled (series, part, began) VALUES (?, ?, ?)",
     "minutes": "INSERT OR REPLACE INTO minutes (series, start, vals) VALUES (?, ?, ?)",
     "failures": "INSERT OR REPLACE INTO failures (series, part, spells) VALUES (?, ?, ?)",
     "summaries": "INSERT OR REPLACE INTO summaries (series, start, until, vals) VALUES (?, ?, ?, ?)",
@@ -211,6 +214,7 @@ _DELETE = {
     "results": "DELETE FROM results WHERE series = ? AND part = ?",
     "found": "DELETE FROM found WHERE source = ? AND part = ?",
     "deliveries": "DELETE FROM deliveries WHERE alert = ? AND part = ?",
+    "profiled": "DELETE FROM profiled WHERE series = ? AND part = ?",
     "failures": "DELETE FROM failures WHERE series = ? AND part = ?",
 }
 

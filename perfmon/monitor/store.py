@@ -87,7 +87,7 @@ class Store:
         self._changed = threading.Condition(threading.RLock())  # reentrant: `together` holds it around `put_*`
         self._clock = clock
         self._walls = _Walls(clock)
-        self._kept: dict[Key, bytes] = {}  # alerts, outbox, results and found targets, as they are
+        self._kept: dict[Key, bytes] = {}  # alerts, outbox, results, found targets and profiles, as they are
         self._unsaved: dict[Key, bytes | None] = {}  # what of them the file does not know yet; None = delete
         self._minutes: dict[Key, bytes | None] = {}  # what of the minutes it does not know yet
         self._receipts: list[threading.Event] = []
@@ -207,6 +207,19 @@ class Store:
         with self._changed:
             row = self._kept.get(("found", source, ""))
         return (None if row is None else self._decode(row, tuple[Found, ...])) or ()
+
+    def put_profiled(self, series: str, rest_s: float | None) -> None:
+        """Remember that a series is looked into now, and not again within `rest_s`; None: that time is over."""
+        row = None if rest_s is None else msgspec.json.encode((self._clock.wall(), rest_s))
+        with self.together():
+            self._put(("profiled", series, ""), row)
+
+    def not_profiled_before(self) -> dict[str, float]:
+        """The instants before which these series are not to be looked into again."""
+        with self._changed:
+            rows = [(series, row) for (table, series, *_), row in self._kept.items() if table == "profiled"]
+        found = ((series, self._decode(row, tuple[float, float])) for series, row in rows)
+        return {series: self._walls.from_wall(began[0]) + began[1] for series, began in found if began}
 
     def put_minutes(self, rows: Iterable[MinuteRow]) -> None:
         """Remember minutes; the same minute of a series again replaces it."""

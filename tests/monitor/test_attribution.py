@@ -15,6 +15,7 @@ from perfmon.clock import SystemClock
 from perfmon.model import Alert
 from perfmon.monitor.attribution import FLAMEGRAPH, STACK, Attributions, Said, in_text
 from perfmon.monitor.flamegraphs import KEPT, Flamegraphs
+from perfmon.monitor.store import Store
 from perfmon.procfs import Procfs
 from perfmon.profile.order import Order
 from perfmon.profile.sites import Frame, Site
@@ -94,7 +95,8 @@ state: {{path: state.sqlite3}}
 class World:
     """Attributions over one process, and what came of them."""
 
-    def __init__(self, pid, *, short_s=1, long_s=2, every_s=3600.0):
+    def __init__(self, pid, *, short_s=1, long_s=2, every_s=3600.0, store=None):
+        store = Store("", clock=SystemClock()) if store is None else store
         self.texts, self.outcomes, self.defects, self.aside = [], [], [], []
         self.allowed = Order(pid=pid, every_s=every_s, short_s=short_s, long_s=long_s)
         self.attributions = Attributions(
@@ -105,6 +107,8 @@ class World:
             set_aside=self.set_aside,
             on_outcome=lambda _, outcome: self.outcomes.append(outcome),
             on_defect=lambda _, error: self.defects.append(error),
+            not_before=store.not_profiled_before(),
+            remember=store.put_profiled,
         )
 
     @contextlib.contextmanager
@@ -157,6 +161,24 @@ async def test_an_alert_that_was_resolved_before_its_turn_is_not_looked_into():
     await world.attributions.stop(5.0)
 
     assert ([], [], []) == (world.outcomes, world.texts, world.defects)
+
+
+@pytest.mark.parametrize(("every_s", "outcomes"), [(3600.0, 1), (1e-6, 2)])
+async def test_a_restart_does_not_shorten_the_time_between_two_profiles(tmp_path, every_s, outcomes):
+    came = 0
+    with subprocess.Popen(["/bin/true"]) as gone:
+        gone.wait()
+    for _ in range(2):
+        store = Store(tmp_path / "state.sqlite3", clock=SystemClock())
+        world = World(gone.pid, every_s=every_s, store=store)
+        world.attributions.consider([FIRING])
+        if not came or outcomes == 2:
+            await until(lambda world=world: world.outcomes)
+        await world.attributions.stop(5.0)
+        store.close()
+        came += len(world.outcomes)
+
+    assert outcomes == came
 
 
 # ---------------------------------------------------------------- its words
