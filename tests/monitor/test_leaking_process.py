@@ -36,7 +36,7 @@ samplers:
     interval: 100ms
     process: {{groups: [{{name: leaky, pid: {leaky}}}], discover: 1s}}
 rules:
-  - {{name: MemoryLeak, metric: {RSS}, leak: {{window: 20s, limit: 1GiB, agree: 2}}}}
+  - {{name: MemoryLeak, metric: {RSS}, leak: {{window: 16s, limit: 1GiB, agree: 2}}}}
 state: {{path: state.sqlite3}}
 """
     )

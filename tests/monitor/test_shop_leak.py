@@ -77,8 +77,8 @@ def test_the_leaking_endpoint_is_told_of_with_its_line_and_the_time_that_is_left
 samplers:
   - name: services
     interval: 100ms
-    process: {{groups: [{{name: shop, port: {port}}}], discover: 1s, profile: true, profile_short: 1s, profile_long: 3s}}
-rules: [{{name: ShopLeak, metric: {PRIVATE}, leak: {{window: 20s, limit: {LIMIT_BYTES}B, agree: 2}}}}]
+    process: {{groups: [{{name: shop, port: {port}}}], discover: 1s, profile: true, profile_short: 1s, profile_long: 2s}}
+rules: [{{name: ShopLeak, metric: {PRIVATE}, leak: {{window: 16s, limit: {LIMIT_BYTES}B, agree: 2}}}}]
 receivers: [{{name: alertmanager, alertmanager: {{urls: ["{at}"], resend: 1s}}}}]
 state: {{path: ""}}
 """

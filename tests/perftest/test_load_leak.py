@@ -15,8 +15,8 @@ from perfmon.offer import Course, Open
 from perfmon.procfs import Procfs
 
 KIB = 96
-LOOK_S = 0.05
-BUSY, QUIET = [(0.0, 30.0), (2.0, 30.0)], [(0.0, 3.0), (2.0, 3.0)]
+LOOK_S = 0.03
+BUSY, QUIET = [(0.0, 50.0), (1.2, 50.0)], [(0.0, 3.0), (1.2, 3.0)]
 
 
 @pytest.fixture
