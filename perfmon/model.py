@@ -193,6 +193,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     newer: tuple[float, float] | None = None  # time and value of a recheck after the last point; none of the points
     lows: Sequence[float] | None = None  # of a summarised past: the lowest value that `values[i]` stands for
     restarts: Sequence[float] = ()  # when what is watched began anew, where that is known
+    cuts: Sequence[float] = ()  # when perfmon itself changed its level (by a profile), though it lived on
     gone_s: float = 0.0  # for so long its sampler has seen others, and not this one
     ceiling: float | None = None  # what the value cannot pass, where the sampler knows it
     requests: Sequence[float] = ()  # where a condition counts them: how many came until each of `times`, nan = unknown

@@ -317,7 +317,7 @@ def _shaped(window: Window, config: Config) -> Verdict:
         window.times,
         window.values,
         lows=window.lows,
-        restarts=window.restarts,
+        restarts=_parted(window),
         season_s=config.season_s or (_DAY_S if config.window_s >= _SEASONS * _DAY_S else None),
         limit=limit,
         horizon_s=config.horizon_s,
@@ -353,9 +353,15 @@ def _shaped(window: Window, config: Config) -> Verdict:
     )
 
 
+def _parted(window: Window) -> list[float]:
+    """Where a level of its own begins: with another life, or after perfmon itself has changed it."""
+    return sorted((*window.restarts, *window.cuts))
+
+
 def _each(window: Window) -> PerRequest:
     """Of the life that is under way: each begins at a level of its own."""
-    first = bisect_left(window.times, window.restarts[-1]) if window.restarts else 0
+    parted = _parted(window)
+    first = bisect_left(window.times, parted[-1]) if parted else 0
     counted = window.requests or [math.nan] * len(window)
     return leak.per_request(window.times[first:], window.values[first:], counted[first:])
 
@@ -363,7 +369,7 @@ def _each(window: Window) -> PerRequest:
 def _heap(window: Window, judged: Judgement) -> Heap:
     """Over the time that the verdict rests on: without the warm-up, and of the life that is under way."""
     since = window.times[0] + _WARM_UP * (window.times[-1] - window.times[0])
-    since = max(since, *window.restarts) if window.restarts else since
+    since = max((since, *_parted(window)))
 
     def track(metric: str) -> tuple[Sequence[float], Sequence[float]]:
         seen = window.beside[metric]
@@ -401,7 +407,7 @@ _LEFT = "perfmon_leak_seconds_to_limit"
 
 def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config, limit: float | None) -> str:
     """`leak: grows 1.2 MiB/min (95 % interval 1.1 to 1.3) over 42m, n 252, p < 0.001; at this rate ... in 9h`."""
-    parts = [f"{judged.verdict}: {_slope(grown, window)}, {_chance(grown.p)}"]
+    parts = [f"{judged.verdict}: {_slope(grown, window)}, {_chance(grown.p)}", *_lives(judged, window)]
     if config.growth is not None and judged.verdict == "leak" and grown.slope <= config.growth.value:
         parts.append(f"less than the {_rate(config.growth.value, window.unit)} that would matter")
     if limit is not None and judged.seconds_to_limit is not None and judged.verdict != "clean":
@@ -411,6 +417,14 @@ def _sentence(judged: Judgement, grown: Growth, window: Window, config: Config, 
         )
     parts += [f"{why} ({name.replace('_', ' ')})" for name, why in judged.failed.items()]
     return "; ".join(parts)
+
+
+def _lives(judged: Judgement, window: Window) -> Iterator[str]:
+    """`seen over 3 lives, the one under way began 2m ago`: the new one may be too short to show anything by itself."""
+    within = [at for at in window.restarts if window.times[0] < at <= window.times[-1]]
+    if within and judged.verdict != "clean":
+        ago = format_duration(window.now - within[-1], brief=True)
+        yield f"seen over {len(within) + 1} lives, the one under way began {ago} ago"
 
 
 def _cause(each: PerRequest | None, judged: Judgement, window: Window, config: Config) -> Iterator[str]:

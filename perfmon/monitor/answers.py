@@ -383,6 +383,7 @@ class Leak(Answer, frozen=True, kw_only=True):
     seconds_to_limit: float | None
     points: list[tuple[float, float]]
     restarts: list[float]
+    cuts: list[float]
     lines: list[list[list[float]]]
 
 

@@ -124,6 +124,7 @@ class _Leaks:
                 for at, value in list(zip(window.times, window.values, strict=True))[::-step][::-1]
             ],
             "restarts": [self.show.wall(at) for at in window.restarts],
+            "cuts": [self.show.wall(at) for at in window.cuts],
             "lines": self._lines(window, verdict),
         }
 
@@ -137,5 +138,5 @@ class _Leaks:
                 [self.show.wall(at), line.at(at, slope), *sorted(line.at(at, edge) for edge in edges)]
                 for at in (line.begin, line.middle, line.end)
             ]
-            for line in lines_of(window.times, window.values, slope=slope, restarts=window.restarts)
+            for line in lines_of(window.times, window.values, slope=slope, restarts=[*window.restarts, *window.cuts])
         ]

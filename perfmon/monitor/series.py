@@ -151,7 +151,7 @@ class Series:
         return self._samples[key].window(span_s, now)
 
     def long_window(self, key: str, metric: str, span_s: float, now: float) -> Window:
-        """As `window`, of a past that may be long: in some 900 points, with their lows and with restarts."""
+        """As `window`, of a past that may be long: in some 900 points, with their lows, restarts and cuts."""
         summary = self._summary(key, metric, span_s)
         found = summary.window(now)
         series = (
@@ -164,7 +164,8 @@ class Series:
             times=[stretch.at for stretch in found],
             values=[stretch.middle for stretch in found],
             lows=[stretch.low for stretch in found],
-            restarts=sorted((*restarts_of(found), *summary.cuts(now))),
+            restarts=restarts_of(found),
+            cuts=summary.cuts(now),
             ceiling=self._ceiling(key),
             gone_s=self._gone_s(key),
         )

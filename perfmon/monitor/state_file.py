@@ -55,7 +55,7 @@ class StateFile:
         return self._begin()  # in the place of the one that was set aside
 
     def load(self) -> tuple[dict[Key, bytes], float | None]:
-        """Alerts, outbox, deliveries, results, found targets and profiles, and when the file was last written (Unix time)."""
+        """Alerts, outbox, deliveries, results, found targets, profiles, and when it was last written (Unix time)."""
         assert self._db is not None, "connected first"
         alerts = self._db.execute("SELECT 'alerts', series, fingerprint, alert FROM alerts")
         outbox = self._db.execute("SELECT 'outbox', receiver, identity, notices FROM outbox")

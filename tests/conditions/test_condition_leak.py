@@ -166,7 +166,18 @@ def test_restarts_and_lows_of_the_window_are_used():
     lows = [value - MIB for value in values]
     restarts = [NOW - 10.0 * (251 - i) for i in (84, 168)]
 
-    assert "leak" == verdict_of(judge({"window": "42m"}, window(values, lows=lows, restarts=restarts)))
+    found = judge({"window": "42m"}, window(values, lows=lows, restarts=restarts))
+    assert "leak" == verdict_of(found)
+    assert "; seen over 3 lives, the one under way began 13m50s ago" in found.why
+
+
+def test_a_profile_parts_the_window_and_makes_no_life():
+    cuts = [NOW - 1260.0]
+    values = [value + (15 * MIB if i >= 126 else 0.0) for i, value in enumerate(memory(1.2))]
+    found = judge({"window": "42m"}, window(values, cuts=cuts))
+
+    assert ("leak", False) == (verdict_of(found), "lives" in found.why)
+    assert 1.2 * MIB / 60 == pytest.approx(found.value, rel=0.1)
 
 
 def test_two_days_are_held_against_a_cycle_of_a_day():

@@ -57,9 +57,9 @@ def test_receivers_are_told_where_it_leaks_and_nobody_is_looked_into_without_lea
 samplers:
   - name: open
     interval: 100ms
-    process: {{groups: [{{name: shop, pid: {open_pid}}}], profile: true, profile_short: 1s, profile_long: 3s}}
+    process: {{groups: [{{name: shop, pid: {open_pid}}}], profile: true, profile_short: 1s, profile_long: 2s}}
   - {{name: closed, interval: 100ms, process: {{groups: [{{name: shop, pid: {closed_pid}}}]}}}}
-rules: [{{name: MemoryLeak, metric: {PRIVATE}, leak: {{window: 20s, limit: 1GiB, agree: 2}}}}]
+rules: [{{name: MemoryLeak, metric: {PRIVATE}, leak: {{window: 16s, limit: 1GiB, agree: 2}}}}]
 receivers: [{{name: pager, webhook: {{url: "{pager.url}/"}}}}]
 state: {{path: state.sqlite3}}
 """
@@ -163,14 +163,20 @@ async def test_an_alert_that_was_resolved_before_its_turn_is_not_looked_into():
     assert ([], [], []) == (world.outcomes, world.texts, world.defects)
 
 
+@pytest.fixture
+def ended():
+    """The pid of a process that is gone."""
+    with subprocess.Popen(["/bin/true"]) as process:
+        process.wait()
+    return process.pid
+
+
 @pytest.mark.parametrize(("every_s", "outcomes"), [(3600.0, 1), (1e-6, 2)])
-async def test_a_restart_does_not_shorten_the_time_between_two_profiles(tmp_path, every_s, outcomes):
+async def test_a_restart_does_not_shorten_the_time_between_two_profiles(ended, tmp_path, every_s, outcomes):
     came = 0
-    with subprocess.Popen(["/bin/true"]) as gone:
-        gone.wait()
     for _ in range(2):
         store = Store(tmp_path / "state.sqlite3", clock=SystemClock())
-        world = World(gone.pid, every_s=every_s, store=store)
+        world = World(ended, every_s=every_s, store=store)
         world.attributions.consider([FIRING])
         if not came or outcomes == 2:
             await until(lambda world=world: world.outcomes)

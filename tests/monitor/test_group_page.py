@@ -98,7 +98,7 @@ def test_the_chart_has_points_line_band_and_marks_and_is_read_by_arrows(visit):
     with served(leaking()) as address:
         tab = visit(address)
         drawn = tab.ask(
-            "Object.fromEntries(['line-0', 'fit', 'band', 'firing', 'restart'].map((name) => "
+            "Object.fromEntries(['line-0', 'fit', 'band', 'firing', 'cut', 'restart'].map((name) => "
             "[name, document.querySelector(`.leak .plot .${name}`).getAttribute('d').length > 0]))"
         )
         restarts = tab.ask(
@@ -114,7 +114,7 @@ def test_the_chart_has_points_line_band_and_marks_and_is_read_by_arrows(visit):
         closed = tab.text(".leak .readout")
 
     # A restart that the window of the rule knows of is drawn there; this one is known to the hour alone.
-    assert {"line-0": True, "fit": True, "band": True, "firing": True, "restart": False} == drawn
+    assert {"line-0": True, "fit": True, "band": True, "firing": True, "cut": True, "restart": False} == drawn
     assert restarts
     assert whole.startswith("90.2 MiB to 120 MiB; MemoryLeak fired ")
     assert newest.endswith(": 120 MiB; the line 120 MiB")

@@ -133,8 +133,9 @@ def test_a_level_that_perfmon_itself_changed_cuts_the_window_until_it_has_left_i
     window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())
     clock.advance(3600.0)
 
-    assert ([2.0, 3.0], [cut_at]) == (list(window.values), list(window.restarts))
-    assert [] == list(series.long_window(KEY, RSS, 3600.0, clock.monotonic()).restarts)
+    assert ([2.0, 3.0], [cut_at]) == (list(window.values), list(window.cuts))
+    assert [] == list(window.restarts)
+    assert [] == list(series.long_window(KEY, RSS, 3600.0, clock.monotonic()).cuts)
 
 
 def test_a_slow_leak_is_still_one_after_it_was_looked_into(clock):
@@ -147,7 +148,7 @@ def test_a_slow_leak_is_still_one_after_it_was_looked_into(clock):
         memray = 15.0 * 2**20 * (number >= 160)
         read(series, clock, 2.0**26 + 16_384.0 * 10 * number + memray + noise.gauss(0, 200e3))
     window = series.long_window(KEY, RSS, 3600.0, clock.monotonic())
-    judged = [leak.judge(window.times, window.values, restarts=restarts) for restarts in ((), window.restarts)]
+    judged = [leak.judge(window.times, window.values, restarts=restarts) for restarts in ((), window.cuts)]
 
     assert ["suspect", "leak"] == [one.verdict for one in judged]
     assert 16_384 == pytest.approx(judged[1].growth.slope, rel=0.05)

@@ -316,7 +316,8 @@ def leak(verdict="leak", *, metric="perfmon_process_private_memory_bytes", group
         "rule": "MemoryLeak", "metric": metric, "labels": {"group": group}, "type": "gauge", "unit": "bytes",
         "window_s": 1800.0, "every_s": 60.0, "level": "critical" if verdict == "leak" else "ok", "verdict": verdict,
         "why": f"{verdict}: grows 1 MiB/min", "remarks": {}, "slope": per_s, "low": per_s * 0.9, "high": per_s * 1.1,
-        "p": 0.0001, "n": 1800, "seconds_to_limit": 40_000.0, "points": points, "restarts": [], "lines": [line],
+        "p": 0.0001, "n": 1800, "seconds_to_limit": 40_000.0, "points": points, "restarts": [],
+        "cuts": [now - 600.0], "lines": [line],
     } | more  # fmt: skip
 
 

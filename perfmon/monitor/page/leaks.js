@@ -50,7 +50,7 @@ function makeLeak() {
       lines: [{ name: "", points: leak.points }],
       whole: leak.unit === "" && leak.points.every(([, value]) => Number.isInteger(value)),
       fits: leak.lines,
-      marks: [...marks.filter((mark) => mark.rule === leak.rule), ...leak.restarts.map((t) => ({ t, kind: "restart", words: "restart" }))],
+      marks: [...marks.filter((mark) => mark.rule === leak.rule), ...leak.restarts.map((t) => ({ t, kind: "restart", words: "restart" })), ...leak.cuts.map((t) => ({ t, kind: "cut", words: "profiled by perfmon" }))],
       gapS: Math.max(3 * intervalS, leak.window_s / 30),
       words: (value) => quantity(value, { name: leak.metric, type: "gauge", unit: leak.unit }),
     });

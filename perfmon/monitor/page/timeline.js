@@ -1,5 +1,5 @@
 // A chart of series over time, each point where it is: lines, the line that a verdict fitted with its band, and marks at
-// restarts and alerts. Read by pointer and by arrows.
+// restarts, profiles and alerts. Read by pointer and by arrows.
 
 import { label } from "./chart.js";
 import { h, s, setAttribute, setText } from "./dom.js";
@@ -10,7 +10,7 @@ const HEIGHT = 100;
 const LEAST_RANGE = 0.04; // of a value's size: less never looks like much
 const NEAR = 1.6; // times the highest value: a limit that is further away is not drawn
 const MOST_LINES = 3;
-const KINDS = ["restart", "firing", "resolved"];
+const KINDS = ["restart", "cut", "firing", "resolved"];
 
 // An element with draw({from, to, lines, fits, marks, zero, whole, limit, gapS, words}). Times are Unix seconds. `lines`
 // are {name, points: [[t, value]]}; `fits` are lists of [t, value, low, high]; `marks` are {t, kind, words}.
