@@ -197,6 +197,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, open_store):
         db.execute("DROP TABLE found")
         db.execute("DROP TABLE histories")
         db.execute("DROP TABLE deliveries")
+        db.execute("DROP TABLE profiled")
     db.close()
     later = open_store(path)
 
@@ -447,6 +448,7 @@ def test_failures_of_a_file_written_by_an_older_perfmon_are_none(tmp_path):
         db.execute("DROP TABLE found")
         db.execute("DROP TABLE histories")
         db.execute("DROP TABLE deliveries")
+        db.execute("DROP TABLE profiled")
         db.execute("DELETE FROM migrations WHERE version >= 3")
         db.commit()
     store = Store(path, clock=SystemClock())
