@@ -287,7 +287,7 @@ def test_a_file_of_a_newer_perfmon_is_set_aside(path, open_store):
     with capture_logs() as logs:
         open_store(path)
 
-    assert "version 99 was written by a newer perfmon, this one knows 7" in [line.get("error") for line in logs]
+    assert "version 99 was written by a newer perfmon, this one knows 8" in [line.get("error") for line in logs]
 
 
 def test_a_full_disk_stops_nothing_and_is_caught_up_with_later(path, open_store, impatient):
