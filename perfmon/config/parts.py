@@ -250,6 +250,7 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
         _check_group(section)
     if timed is WRONG:
         return WRONG
+    _check_effect(place, target_place, timed.module.kind)
     timeout_s = _timeout_s(_Pace.of(place, probe, target_place, target, timed))
     module = _own_module(target_place, timed)
     _check_address(target_place, target["address"], timed.module if module is WRONG else module)
@@ -269,6 +270,14 @@ def _check(place: Place, probe: Fields, target_place: Place, target: Fields, mod
         interval_failing_s=target["interval_failing"] or probe["interval_failing"],
         depends_on=needs_of(probe["depends_on"]),
     )
+
+
+def _check_effect(place: Place, target_place: Place, kind: str) -> None:
+    """Kinds may say by `WITHOUT_EFFECT` which settings mean nothing to them."""
+    for section in (place, target_place):
+        for setting in getattr(kinds.load("probes", kind), "WITHOUT_EFFECT", ()):
+            if section.has(setting):
+                section.problem(setting, f"has no effect, since the prober is {quoted(kind)}")
 
 
 def _labels(section: Fields) -> dict[str, str]:

@@ -38,6 +38,7 @@ from perfmon.monitor.gate import FromWebConfig, Gate
 from perfmon.monitor.holding import Health, Subject, Windows, held_by
 from perfmon.monitor.memory import Memory
 from perfmon.monitor.notify import OUTCOMES, Callback, Notifier
+from perfmon.monitor.pushes import Pushed, Pushes, is_pushed, overdue, tick_s
 from perfmon.monitor.rule import Held, Rules
 from perfmon.monitor.runs import Runs
 from perfmon.monitor.selfmetrics import Instruments
@@ -191,6 +192,7 @@ class Daemon:
             runs=self.runs,
             may_bring=self.discoveries.may_bring,
         )
+        self._pushes = Pushes(self.series.checks, clock)
         self._checks: dict[str, Check] = {}
         self._samplers: dict[str, Sampler] = {}
         self._readers: dict[str, measure.Reader] = {}  # by the key of the sampler
@@ -271,6 +273,7 @@ class Daemon:
                 config=lambda: self.config,
                 watching=lambda: self.watching,
                 reload=self.reload,
+                push=self._push,
                 defect=self.defect,
             )
         )
@@ -462,6 +465,9 @@ class Daemon:
             tags=check.target.tags,
             depends_on=check.depends_on,
         )
+        if is_pushed(check):
+            self.runs.add(check.key, tick_s(check), partial(self._await_push, check))
+            return
         self.runs.add(
             check.key,
             check.interval_s,
@@ -540,6 +546,17 @@ class Daemon:
                 measurement = replace(measurement, recheck=True)
             self.observe(check, measurement)
         return measurement.failure is not None
+
+    async def _await_push(self, check: Check) -> None:
+        past = self.series.checks.get(check.key)
+        missed = None if past is None else overdue(past, self.clock.monotonic(), self.started_at)
+        if missed is not None and self._checks.get(check.key) is check:
+            self.observe(check, missed)
+
+    def _push(self, key: str, token: str, told: Callable[[], Pushed]) -> None:
+        check, measurement = self._pushes.take(key, token, told)
+        self.observe(check, measurement)
+        self._memory.pushed(key)
 
     async def _sample(self, sampler: Sampler, reader: measure.Reader) -> None:
         began = self.clock.monotonic()

@@ -22,6 +22,7 @@ from perfmon.monitor.guard import Network as AllowedNetwork
 from perfmon.monitor.holding import Windows
 from perfmon.monitor.notify import Notifier
 from perfmon.monitor.public import BadgeKind, Outsiders, Shown
+from perfmon.monitor.pushes import Pushed
 from perfmon.monitor.requested import Requested, Run
 from perfmon.monitor.rerun import Reruns
 from perfmon.monitor.rule import Rules
@@ -52,11 +53,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     config: Callable[[], Config]
     watching: Callable[[], bool]
     reload: Callable[[], Awaitable[Sequence[str]]]
+    push: Callable[[str, str, Callable[[], Pushed]], None]
     defect: Callable[[str, Exception], None]
 
 
 class Face:
-    """Answers from what is there; only `probe`, `run_now` and `reload` do anything."""
+    """Answers from what is there; only `probe`, `run_now`, `push` and `reload` do anything."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -132,6 +134,10 @@ class Face:
             measurement = await self._measure(target, module, timeout_s=module.timeout_s, debug=True)
         at = to_wall(self._parts.clock, measurement.at)
         return msgspec.json.encode(_explanation(measurement, module, at=at, timeout_s=module.timeout_s))
+
+    def push(self, key: str, token: str, told: Callable[[], Pushed]) -> None:
+        """Take in a result that somebody pushed; raises NotAllowed, LookupError, Busy."""
+        self._parts.push(key, token, told)
 
     def healthy(self) -> tuple[bool, str]:
         """Healthy as long as the event loop answers."""

@@ -68,6 +68,13 @@ class Memory:
         """A check began to fail, or is back."""
         self._moved.add(key)
 
+    def pushed(self, key: str) -> None:
+        """A result was pushed, which nobody would make a second time: it is written down at once."""
+        last = self._series.checks[key].last
+        if last is not None and self._series.checks[key].check.interval_s >= RARE_S:
+            self._store.put_results({key: last})
+            self._results_at[key] = last.at
+
     def closed(self, key: str, minute: Minute) -> None:
         """A minute of a check is over."""
         quarter = minute.number // QUARTER_MINUTES

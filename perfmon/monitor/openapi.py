@@ -82,6 +82,20 @@ OPERATIONS: Sequence[Operation] = (
         statuses=[404, 429],
     ),
     Operation(
+        path="/api/v1/push",
+        method="post",
+        says="Takes the result of a check of the prober `push`; 401 without its token as `Authorization: Bearer`.",
+        parameters=[
+            KEY,
+            Parameter(
+                name="success", says="How it went.", schema={"type": "string", "enum": ["true", "false"]}, required=True
+            ),
+            Parameter(name="duration", says="How long it took, such as `1.2s`."),
+            Parameter(name="error", says="What went wrong, in words."),
+        ],
+        statuses=[400, 404],
+    ),
+    Operation(
         path="/api/v1/run",
         says="One run by the id that an exemplar has.",
         answer=answers.Run,
@@ -158,7 +172,7 @@ OPERATIONS: Sequence[Operation] = (
 
 _MEANINGS = {
     400: "A parameter is missing or wrong.",
-    401: "A user and a password are needed (web-config.yml).",
+    401: "A user and a password (web-config.yml), or the token of a push, are needed.",
     403: "Refused: a stranger, another site's page, or a foreign name for this machine.",
     404: "There is no such one.",
     429: "Too many at once.",

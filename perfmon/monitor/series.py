@@ -295,6 +295,7 @@ class CheckSeries:
     """The past of one check."""
 
     __slots__ = (
+        "__weakref__",
         "_hour", "_hour_count", "_hour_next", "_max", "_minute", "_numbers", "_p50", "_points", "_quantiles",
         "_run_failures", "_run_total", "check", "failures", "incidents", "last", "last_failure", "recent", "runs",
         "since", "state_since", "tally",

@@ -29,6 +29,7 @@ from perfmon.monitor.exemplar import RunId
 from perfmon.monitor.exemplar import read as read_run_id
 from perfmon.monitor.listen import serve
 from perfmon.monitor.page_files import FOLDER, framed
+from perfmon.monitor.pushes import NotAllowed, Pushed, pushed
 from perfmon.monitor.rerun import Busy
 
 __all__ = ["Answer", "View", "app", "probe_timeout", "public_app", "serve"]
@@ -75,6 +76,14 @@ class View(public.View, Protocol):
         """One run of a check that counts in nothing, explained, as JSON; cancelled when the client goes.
 
         Raises LookupError for one that is not watched, Busy when too many run already.
+        """
+        ...
+
+    def push(self, key: str, token: str, told: Callable[[], Pushed]) -> None:
+        """Take in a result that somebody pushed.
+
+        Raises NotAllowed, LookupError for a key that is none of a push, Busy when they come too fast, and what `told`
+        raises; that is asked only of one who may push.
         """
         ...
 
@@ -157,6 +166,7 @@ def app(view: View, *, listen: Sequence[str] = (), gate: Sequence[Middleware] = 
         Route("/api/v1/days", _by_name(_days)),
         Route("/api/v1/target", _by_name(_target)),
         Route("/api/v1/target/run", _by_name(_run_now), methods=["POST"]),
+        Route("/api/v1/push", _by_name(_push), methods=["POST"]),
         Route("/api/v1/run", _by_name(_run)),
         Route("/api/v1/group", _by_name(_group)),
         Route("/api/v1/alerts", _by_name(_alerts)),
@@ -364,6 +374,25 @@ async def _run_now(request: Request) -> Response:
     except Busy as error:
         return _words(429, str(error), {"Retry-After": "1"})
     return Response(explained or b"", 499 if explained is None else 200, media_type="application/json")
+
+
+async def _push(request: Request) -> Response:
+    """Its token guards it, wherever it comes from, but no page of another site has business here."""
+    _refuse(guard.writer_objection(request))
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    key, words = _parameter(request, "key"), [_parameter(request, name) for name in ("success", "duration", "error")]
+    try:
+        # The token comes first: strangers are told nothing of what they send.
+        _view(request).push(key, token.strip() if scheme.lower() == "bearer" else "", lambda: pushed(*words))
+    except NotAllowed:
+        return _words(401, "the token of this push is needed", {"WWW-Authenticate": "Bearer"})
+    except LookupError:
+        return _words(404, f"no push has the key {json.dumps(key[:200], ensure_ascii=False)}")
+    except Busy as error:
+        return _words(429, str(error), {"Retry-After": "1"})
+    except ValueError as error:
+        return _words(400, str(error))
+    return _words(200, "taken")
 
 
 async def _alerts(request: Request) -> Response:
