@@ -467,3 +467,10 @@ def test_an_empty_file_demands_nothing(files):
 def test_a_file_that_is_not_there_is_a_mistake(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: no such file or directory"):
         WebConfig(os.fspath(tmp_path / "web-config.yml"))
+
+
+async def test_a_push_is_asked_for_its_own_token_in_place_of_a_password(files):
+    files.write(basic_auth_users={"ann": HASH})
+    async with serving(files) as (address, _):
+        assert 401 == (await ask(address, path="/api/v1/targets"))[0]
+        assert 405 == (await ask(address, path="/api/v1/push"))[0]  # which takes POST alone
