@@ -50,7 +50,7 @@ def pushed(success: str, duration: str, error: str) -> Pushed:
 
 def is_pushed(check: Check) -> bool:
     """Whether its results are pushed: its kind says who may."""
-    return hasattr(kinds.load("probes", check.module.kind), "accepts")
+    return hasattr(kinds.load("probes", check.module.kind), "may_push")
 
 
 def tick_s(check: Check) -> float:
@@ -84,10 +84,10 @@ class Pushes:
         """
         past = self._checks.get(key)
         if past is None or not is_pushed(past.check):
-            if not any(_accepts(one.check, token) for one in self._checks.values()):
+            if not any(_may_push(one.check, token) for one in self._checks.values()):
                 raise NotAllowed
             raise LookupError(key)
-        if not _accepts(past.check, token):
+        if not _may_push(past.check, token):
             raise NotAllowed
         what = told()
         now = self._clock.monotonic()
@@ -96,8 +96,8 @@ class Pushes:
         return past.check, _measurement(past.check, now, what.duration_s, _failure(past.check, what))
 
 
-def _accepts(check: Check, token: str) -> bool:
-    return is_pushed(check) and kinds.load("probes", check.module.kind).accepts(token, check.module.config)
+def _may_push(check: Check, token: str) -> bool:
+    return is_pushed(check) and kinds.load("probes", check.module.kind).may_push(token, check.module.config)
 
 
 def _failure(check: Check, told: Pushed) -> Failure | None:

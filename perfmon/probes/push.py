@@ -9,7 +9,7 @@ from perfmon.metrics import Family
 from perfmon.model import Failure, Target
 from perfmon.trace import Trace
 
-__all__ = ["FAMILIES", "WITHOUT_EFFECT", "Config", "accepts", "check", "probe", "silence"]
+__all__ = ["FAMILIES", "WITHOUT_EFFECT", "Config", "check", "may_push", "probe", "silence"]
 
 FAMILIES: tuple[Family, ...] = ()
 
@@ -30,7 +30,7 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
         yield "token", f"expected at least {_SHORTEST_TOKEN} printable characters of ASCII"
 
 
-def accepts(token: str, config: Config) -> bool:
+def may_push(token: str, config: Config) -> bool:
     """Whether it is the token, in a time that tells nothing of it."""
     return hmac.compare_digest(token.encode(), config.token.encode())
 

@@ -6,11 +6,12 @@ from urllib.parse import urlencode
 
 import pytest
 from daemon import eventually, get, perfmon
+from msgspec.structs import replace
 
-from perfmon import config
+from perfmon import config, kinds
 from perfmon.errors import ConfigError
 from perfmon.model import Measurement
-from perfmon.monitor.pushes import overdue, pushed
+from perfmon.monitor.pushes import is_pushed, overdue, pushed
 
 TOKEN = "t0ken-of-the-backup"
 CONFIG = """
@@ -150,3 +151,12 @@ def test_what_means_nothing_to_a_push_is_a_mistake_and_so_is_a_short_token(tmp_p
         config.load([file], env={"PUSH_TOKEN": TOKEN})
     assert "modules.other.push.token: expected at least 16 printable characters of ASCII" in str(raised.value)
     assert 'probes[1].timeout: has no effect, since the prober is "push"' in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", kinds.names("probes"))
+def test_no_other_kind_is_taken_for_one_whose_results_are_pushed(kind):
+    """A check that were would never be probed again; a name that a kind merely imports is enough for that."""
+    (check,) = config.from_mapping({"probes": [{"name": "shop", "targets": ["http://a/"]}]}).checks
+    module = replace(check.module, kind=kind)
+
+    assert (kind == "push") == is_pushed(replace(check, module=module))
