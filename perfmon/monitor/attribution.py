@@ -42,6 +42,7 @@ _ENDS_S = 60.0  # after SIGTERM, to leave the target in order
 _SAYS_AT_MOST = 1 << 18
 _TEXT_AT_MOST = 2000
 _LINE_AT_MOST = 600
+_TELLING = 0.01  # of what the fastest place grows by; the rest is noise to who is woken, and is in the flamegraph
 
 _log = structlog.get_logger(__name__)
 
@@ -168,10 +169,17 @@ def in_text(said: Said) -> str:
     """Lines for a person, 2 kB at most: the place, its callers, and how fast it grows."""
     if said.refused:
         return f"not attributed: {printable(said.message)}"[:_TEXT_AT_MOST]
-    lines = [_line(site) for site in said.sites] or ["nothing grew while it was looked at"]
+    lines = [_line(site) for site in _telling(said.sites)] or ["nothing grew while it was looked at"]
     while len("\n".join(lines).encode("utf-8", "replace")) > _TEXT_AT_MOST:
         lines.pop()
     return "\n".join(lines)
+
+
+def _telling(sites: Sequence[Site]) -> Sequence[Site]:
+    """Those that grow by blocks or by bytes as if they mattered beside the others."""
+    blocks = _TELLING * max((site.blocks for site in sites), default=0.0)
+    size_bytes = _TELLING * max((site.size_bytes for site in sites), default=0.0)
+    return [site for site in sites if site.blocks > blocks or site.size_bytes > size_bytes]
 
 
 def _line(site: Site) -> str:

@@ -207,6 +207,14 @@ def test_names_without_end_do_not_make_texts_without_end():
     assert "\u00e9" == text[0]
 
 
+def test_places_that_hardly_grow_are_left_out_and_few_large_buffers_are_not():
+    """Who is woken reads what matters."""
+    places = {"leak": (500.0, 40_000.0), "buffers": (0.2, 90_000.0), "noise": (0.17, 90.0), "shrinks": (1.0, -7.16)}
+    said = Said(sites=tuple(Site((Frame(name, "a.py", 1),), *grows) for name, grows in places.items()))
+
+    assert ["leak", "buffers"] == [line.split(" ", 1)[0] for line in in_text(said).splitlines()]
+
+
 def test_when_nothing_grows_it_says_so():
     assert "nothing grew while it was looked at" == in_text(Said())
 
