@@ -80,8 +80,9 @@ def check(config: Config) -> Iterable[tuple[str, str]]:
             yield f"to[{number}]", "the same address stands above"
     if not _is_address(config.from_):
         yield "from", "expected an address such as perfmon@example.org"
-    if not config.host or any(sign.isspace() for sign in config.host):
-        yield "host", "expected the name or the address of a mail server"
+    # An IPv6 address has more than one colon.
+    if not config.host or any(sign.isspace() for sign in config.host) or config.host.count(":") == 1:
+        yield "host", "expected the name or the address of a mail server, its port goes into `port`"
     if not 0 <= config.port <= 65535:
         yield "port", f"expected 1 to 65535, got {config.port}"
     if bool(config.username) != bool(config.password):

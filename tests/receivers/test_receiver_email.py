@@ -193,6 +193,7 @@ def test_a_letter_to_several_names_them_all_and_each_has_a_queue():
         ({"to": ["a@b", "A <a@b>"]}, "to[1]"),
         ({"from_": "x"}, "from"),
         ({"host": "a b"}, "host"),
+        ({"host": "localhost:25"}, "host"),
         ({"port": 70000}, "port"),
         ({"username": "me"}, "username"),
         ({"username": "me", "password": "p", "tls": "none"}, "password"),
