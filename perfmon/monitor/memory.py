@@ -81,8 +81,12 @@ class Memory:
         if self._quarters.get(key) != quarter:
             self._quarters[key] = quarter
             self._moved.add(key)
-        start = to_wall(self._clock, self._series.minute_began(minute.number))
-        self._minutes.append(MinuteRow(key, start, (minute.runs, minute.failures, minute.p50_s, minute.max_s)))
+        self._minutes.append(self._row(key, minute))
+
+    def _row(self, key: str, minute: Minute) -> MinuteRow:
+        """In whole seconds: the minute that two lives have a part in is one, though their clocks were read apart."""
+        start = round(to_wall(self._clock, self._series.minute_began(minute.number)))
+        return MinuteRow(key, start, (minute.runs, minute.failures, minute.p50_s, minute.max_s))
 
     def forget(self, key: str) -> None:
         """Remember nothing of a check any more; call it before its series go. What is none is no mistake."""
@@ -111,7 +115,9 @@ class Memory:
         for _ in self._noting(last=True):
             pass
         for key, past in self._series.checks.items():
-            past.close_minute()
+            minute = past.close_minute()
+            if minute is not None:
+                self._store.put_minutes([self._row(key, minute)])
             self._note_history(key)
 
     def _noting(self, *, last: bool) -> Iterator[None]:

@@ -295,7 +295,7 @@ class CheckSeries:
     """The past of one check."""
 
     __slots__ = (
-        "__weakref__",
+        "__weakref__", "_begun",
         "_hour", "_hour_count", "_hour_next", "_max", "_minute", "_numbers", "_p50", "_points", "_quantiles",
         "_run_failures", "_run_total", "check", "failures", "incidents", "last", "last_failure", "recent", "runs",
         "since", "state_since", "tally",
@@ -317,6 +317,7 @@ class CheckSeries:
         self._hour_next = 0
         self._hour_count = 0
         self._minute = -1  # number of the minute that is open
+        self._begun = _no_minute(-1)  # what a former life had of the minute in which it ended and this one goes on
         self._numbers = array("q", [-1]) * MINUTES
         self._run_total = array("I", [0]) * MINUTES
         self._run_failures = array("I", [0]) * MINUTES
@@ -412,7 +413,9 @@ class CheckSeries:
     def _sums(self, minute: int, count: int) -> tuple[int, int]:
         """Runs and failures of as many minutes."""
         slots = [slot for slot, number in enumerate(self._numbers) if minute - count < number <= minute]
-        return sum(map(self._run_total.__getitem__, slots)), sum(map(self._run_failures.__getitem__, slots))
+        begun = self._begun if minute - count < self._begun.number <= minute else _no_minute(-1)
+        runs, failures = (sum(map(of.__getitem__, slots)) for of in (self._run_total, self._run_failures))
+        return runs + begun.runs, failures + begun.failures
 
     def counts(self, span_s: float, minute: int) -> Count:
         """Runs and failures in the last `span_s` seconds up to a minute, for people.
@@ -434,9 +437,13 @@ class CheckSeries:
         """As many days of UTC up to the one that a minute lies in, oldest first."""
         return self.tally.days(minute, count, self.open_minute())
 
-    def close_minute(self) -> None:
-        """Count the minute that is open, at the end of the daemon's life."""
+    def close_minute(self) -> Minute | None:
+        """Count the minute that is open, when no more runs come; answers with it, if there is one."""
+        if self._minute < 0:
+            return None
+        self._summarise()
         self.tally.add(self.open_minute())
+        return self._minute_of(self._minute)
 
     def open_minute(self) -> Counted:
         """What the minute has come to that is not over, and in no tally yet."""
@@ -477,7 +484,9 @@ class CheckSeries:
         """Put back minutes that a former life of the daemon wrote down; the hour's durations are not among them."""
         for minute in minutes:
             slot = minute.number % MINUTES
-            if minute.number > self._numbers[slot] and minute.number != self._minute:
+            if minute.number == self._minute:
+                self._begun = minute
+            elif minute.number > self._numbers[slot]:
                 self._numbers[slot] = minute.number
                 self._run_total[slot] = minute.runs
                 self._run_failures[slot] = minute.failures
@@ -492,10 +501,11 @@ class CheckSeries:
             self.tally.add(self.open_minute())
         self._minute = minute
         slot = minute % MINUTES
-        if self._numbers[slot] != minute:
-            self._numbers[slot] = minute
-            self._run_total[slot] = self._run_failures[slot] = 0
-            self._p50[slot] = self._max[slot] = 0.0
+        if self._numbers[slot] == minute:  # it was put back, and now this life has a part in it too
+            self._begun = self._minute_of(minute)
+        self._numbers[slot] = minute
+        self._run_total[slot] = self._run_failures[slot] = 0
+        self._p50[slot] = self._max[slot] = 0.0
         return closed
 
     def _summarise(self) -> None:
@@ -511,14 +521,27 @@ class CheckSeries:
     def _minute_of(self, number: int) -> Minute:
         slot = number % MINUTES
         if self._numbers[slot] != number:
-            return Minute(number, 0, 0, 0.0, 0.0)
-        return Minute(number, self._run_total[slot], self._run_failures[slot], self._p50[slot], self._max[slot])
+            return _no_minute(number)
+        own = Minute(number, self._run_total[slot], self._run_failures[slot], self._p50[slot], self._max[slot])
+        return _together(own, self._begun) if self._begun.number == number else own
 
     def _newest(self, count: int) -> Sequence[float]:
         start = self._hour_next - count
         if start >= 0:
             return self._hour[start : self._hour_next]
         return self._hour[start:] + self._hour[: self._hour_next]
+
+
+def _no_minute(number: int) -> Minute:
+    return Minute(number, 0, 0, 0.0, 0.0)
+
+
+def _together(one: Minute, other: Minute) -> Minute:
+    """The parts that two lives have in a minute; the median is that of the larger, since nobody knows that of both."""
+    larger = max(one, other, key=lambda part: part.runs)
+    return Minute(
+        one.number, one.runs + other.runs, one.failures + other.failures, larger.p50_s, max(one.max_s, other.max_s)
+    )
 
 
 def _hour_of(check: Check) -> "array[float]":

@@ -74,7 +74,7 @@ class Tally:
 
     def restore(self, kept: Kept, minute: int) -> None:
         """Add what a former life of the daemon had counted; slots after that of the minute, by a wrong clock, not."""
-        self._until = max(min(kept.until, minute), self._until)
+        self._until = max(min(kept.until, minute + 1), self._until)
         self._quarters.restore(kept.quarter, kept.quarters, minute)
         self._days.restore(kept.day, kept.days, minute)
 

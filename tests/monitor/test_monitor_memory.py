@@ -91,6 +91,20 @@ def test_orderly_ends_lose_and_double_nothing(tmp_path_factory, lives):
         clock.advance(pause_s)
 
 
+@given(lives=st.lists(st.lists(st.booleans(), max_size=9), min_size=2, max_size=8), pause_s=st.integers(0, 20))
+@settings(max_examples=25, deadline=None)
+def test_restarts_within_a_minute_lose_and_double_nothing_of_the_hour(tmp_path_factory, lives, pause_s):
+    path, clock = tmp_path_factory.mktemp("state") / "perfmon.sqlite3", ManualClock(wall=1_800_000_000.0)
+    runs = failures = 0
+    for outcomes in lives:
+        life = Life(path, clock, SHOP)
+        life.run(*(REFUSED if failed else None for failed in outcomes), interval_s=2.0)
+        runs, failures = runs + len(outcomes), failures + sum(outcomes)
+        assert [(runs, failures)] * 2 == [life.counts(span_s) for span_s in (3_600.0, 86_400.0)]
+        life.end()
+        clock.advance(pause_s)
+
+
 def test_a_killed_daemon_loses_only_the_minute_that_was_open(tmp_path, clock):
     path = tmp_path / "perfmon.sqlite3"
     life = Life(path, clock, SHOP)

@@ -240,7 +240,7 @@ def test_since_when_it_is_up_or_down_moves_only_with_the_outcome(series, clock):
     assert REFUSED == series.checks[watched.key].last_failure.failure
 
 
-def test_restored_minutes_fill_the_past_and_never_the_minute_under_way(series, clock):
+def test_restored_minutes_fill_the_past_and_join_the_minute_under_way(series, clock):
     watched = check()
     series.add_check(watched)
     run(series, clock, watched)
@@ -249,7 +249,8 @@ def test_restored_minutes_fill_the_past_and_never_the_minute_under_way(series, c
     history = series.checks[watched.key].history(now)
 
     assert Minute(now - 2, 6, 1, 0.25, 0.5) == history[-3]
-    assert (1, 0) == (history[-1].runs, history[-1].failures)
+    assert (100, 99, 9.0) == (history[-1].runs, history[-1].failures, history[-1].max_s)
+    assert 1 == series.checks[watched.key].open_minute().runs, "the former life counted its own"
 
 
 def test_an_unchanged_check_keeps_its_past_over_a_reload(series, clock):
