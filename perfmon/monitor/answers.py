@@ -68,8 +68,8 @@ class LastFailure(Answer, frozen=True, kw_only=True):
     message: str
 
 
-class Probe(Answer, frozen=True, kw_only=True):
-    """A probe of one target: its state, its last run, its hour."""
+class ProbeSeen(Answer, frozen=True, kw_only=True):
+    """A probe of one target: its state and its last run; its hour is told in less detail or in more."""
 
     key: str
     probe: str
@@ -90,6 +90,11 @@ class Probe(Answer, frozen=True, kw_only=True):
     p95: float | None
     p99: float | None
     success_ratio: float | None
+
+
+class Probe(ProbeSeen, frozen=True, kw_only=True):
+    """A probe of one target: its state, its last run, its hour."""
+
     history: list[Minute]
 
 
@@ -292,28 +297,9 @@ class IncidentShown(Answer, frozen=True, kw_only=True):
     p95_before_s: float | None
 
 
-class ProbeInFull(Answer, frozen=True, kw_only=True):
+class ProbeInFull(ProbeSeen, frozen=True, kw_only=True):
     """A probe with all that is known of it."""
 
-    key: str
-    probe: str
-    target: str
-    module: str
-    kind: str
-    labels: Labels
-    group: str
-    tags: list[str]
-    interval_s: float
-    state: Seen
-    since: float | None
-    runs: int
-    failures: int
-    last: LastRun | None
-    last_failure: LastFailure | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    success_ratio: float | None
     history: list[MinuteInFull]
     hostname: str
     timeout_s: float

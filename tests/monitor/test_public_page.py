@@ -1,17 +1,16 @@
 """The page for outsiders in headless Chromium, and on addresses of its own beside a real daemon."""
 
-import asyncio
-import threading
-from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
+import web_face
 from browser import chromium
 from daemon import eventually, free_port, get, perfmon
 from outsiders import Street, street
 from test_page import CONTRAST, LOOKS
 
-from perfmon.monitor.server import public_app, serve
+from perfmon.monitor.server import public_app
 
 
 @pytest.fixture(scope="module")
@@ -21,25 +20,7 @@ def new_tab(request):
         yield new
 
 
-@contextmanager
-def served(view):
-    """The face for outsiders alone, in a thread; yields its address."""
-    started, seen = threading.Event(), {}
-
-    async def run():
-        seen["loop"], seen["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        async with serve(public_app(view), ["127.0.0.1:0"]) as (seen["address"],):
-            started.set()
-            await seen["stop"].wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    assert started.wait(10)
-    try:
-        yield seen["address"]
-    finally:
-        seen["loop"].call_soon_threadsafe(seen["stop"].set)
-        thread.join()
+served = partial(web_face.served, face=public_app)  # the face for outsiders alone
 
 
 @pytest.mark.servers

@@ -164,14 +164,14 @@ async def until(condition, within_s=2.0):
 
 
 @contextmanager
-def served(view, listen="127.0.0.1:0"):
+def served(view, listen="127.0.0.1:0", *, face=app):
     """A server in a thread of its own, for tests that wait for something else; yields its address."""
     started = threading.Event()
     seen = {}
 
     async def run():
         seen["loop"], seen["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        async with serve(app(view), [listen]) as (seen["address"],):
+        async with serve(face(view), [listen]) as (seen["address"],):
             started.set()
             await seen["stop"].wait()
 
