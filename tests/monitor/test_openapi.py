@@ -21,6 +21,8 @@ from perfmon.monitor.openapi import OPERATIONS, document
 from perfmon.monitor.public import BadgeKind
 from perfmon.monitor.server import app
 
+pytestmark = pytest.mark.alone  # xdist drops what schemathesis parametrizes, and says nothing
+
 # For people, and no part of the API: pages and their files. `/run` leads from an exemplar to such a page.
 PAGES = re.compile(r"^/($|page/|target$|group$|run$|status$|status\.css$)")
 DOCUMENT = document()
@@ -93,8 +95,12 @@ def test_real_answers_have_these_fields_and_no_others(daemon):
         assert expected == code, body
         return msgspec.json.decode(body, type=answer)
 
+    def states():
+        return {one.state for one in read("/api/v1/targets", answers.Targets).probes}
+
+    eventually(lambda: "unknown" not in states(), "each has run")
+    assert {"up", "down"} == states()
     targets = read("/api/v1/targets", answers.Targets)
-    assert {"up", "down"} == {one.state for one in targets.probes}
     for probe in targets.probes:
         key = quote(probe.key, safe="")
         assert probe.key == read(f"/api/v1/target?key={key}", answers.Target).probe.key
